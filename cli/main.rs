@@ -1,0 +1,2 @@
+//! recmesh
+fn main() {}

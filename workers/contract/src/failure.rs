@@ -1,0 +1,88 @@
+//! What can go wrong on the request path: a closed class, a registered reason, a private diagnostic.
+//!
+//! A failure says *what failed*. Which status code, whether to retry and whether to fall back is decided by whoever
+//! handles it: `gateway/reply.rs` alone knows status codes.
+
+use std::fmt;
+
+/// The kind of a failure; closed, so that every handler covers every case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The caller asked for something that can never work; the diagnostic may be shown to the caller.
+    Invalid,
+    /// The caller named something that does not exist; the diagnostic may be shown to the caller.
+    NotFound,
+    /// A queue or a limit is full; trying again later can work.
+    Overloaded,
+    /// The request's time ran out.
+    DeadlineExceeded,
+    /// The caller went away.
+    Cancelled,
+    /// A part is starting, stopping or broken; trying elsewhere can work.
+    Unavailable,
+    /// A defect of ours.
+    Internal,
+}
+
+/// A failure on the request path.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// What kind of failure.
+    pub class: Class,
+    /// Why, from the closed list in [`reason`]: the only text that may label a metric.
+    pub reason: &'static str,
+    /// Facts for operators. Leaves the process only for [`Class::Invalid`] and [`Class::NotFound`].
+    pub diagnostic: String,
+}
+
+impl Failure {
+    /// Puts a failure together.
+    #[must_use]
+    pub fn new(class: Class, reason: &'static str, diagnostic: impl Into<String>) -> Self {
+        Self { class, reason, diagnostic: diagnostic.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.diagnostic)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Every reason there is. Each one is also a metric label, so the list is closed and short.
+pub mod reason {
+    /// A request field has a value that is out of its range or of the wrong type.
+    pub const BAD_FIELD: &str = "badField";
+    /// The body is not the JSON that the route reads.
+    pub const BAD_BODY: &str = "badBody";
+    /// The body is larger than the route takes.
+    pub const BODY_TOO_LARGE: &str = "bodyTooLarge";
+    /// The named pipeline does not exist.
+    pub const NO_SUCH_PIPELINE: &str = "noSuchPipeline";
+    /// No route has this path or method.
+    pub const NO_SUCH_ROUTE: &str = "noSuchRoute";
+    /// A pool's mailbox is full.
+    pub const QUEUE_FULL: &str = "queueFull";
+    /// The gateway already works on as many requests as it may.
+    pub const TOO_MANY_REQUESTS: &str = "tooManyRequests";
+    /// The request's deadline passed.
+    pub const DEADLINE: &str = "deadline";
+    /// The caller closed the connection.
+    pub const CLIENT_GONE: &str = "clientGone";
+    /// A pool or the gateway is starting.
+    pub const STARTING: &str = "starting";
+    /// A pool or the gateway is stopping.
+    pub const STOPPING: &str = "stopping";
+    /// A model panicked while it computed this batch.
+    pub const PANIC: &str = "panic";
+    /// A model produced a score that is not a number.
+    pub const NOT_A_NUMBER: &str = "notANumber";
+    /// Nothing is known about the user, and no history came with the request.
+    pub const COLD_START: &str = "coldStart";
+    /// A stage gave fewer items than were asked for.
+    pub const TOO_FEW: &str = "tooFew";
+    /// A stage answered with something that its kind of work cannot have.
+    pub const WRONG_REPLY: &str = "wrongReply";
+}

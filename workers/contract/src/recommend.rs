@@ -1,0 +1,131 @@
+//! What a model answers: items for a history, or task scores for candidates.
+//!
+//! Models implement these traits; evaluation and pools call them. Nothing here computes.
+
+use std::sync::Arc;
+
+use crate::{Failure, ItemIndex};
+
+/// A set of items as a bit per item; items beyond its length are not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mask {
+    words: Vec<u64>,
+}
+
+impl Mask {
+    /// No item out of `items`.
+    #[must_use]
+    pub fn none(items: usize) -> Self {
+        Self { words: vec![0; items.div_ceil(64)] }
+    }
+
+    /// A mask of ready words, 64 items each, lowest bit first.
+    #[must_use]
+    pub fn from_words(words: Vec<u64>) -> Self {
+        Self { words }
+    }
+
+    /// The words, 64 items each, lowest bit first.
+    #[must_use]
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Adds an item; items beyond the mask's length are ignored.
+    pub fn insert(&mut self, item: ItemIndex) {
+        if let Some(word) = self.words.get_mut(item as usize / 64) {
+            *word |= 1 << (item % 64);
+        }
+    }
+
+    /// Whether an item is in the set.
+    #[must_use]
+    pub fn contains(&self, item: ItemIndex) -> bool {
+        self.words.get(item as usize / 64).is_some_and(|word| word >> (item % 64) & 1 == 1)
+    }
+
+    /// How many items are in the set.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+}
+
+/// How equal scores are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// Lower item index first: what serving does, so that the same request gets the same answer.
+    ByIndex,
+    /// By a hash of this seed and the item: what evaluation does, so that ties favour nobody.
+    Random(u64),
+}
+
+/// One question to a retrieval model.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The user's items, oldest first. May be empty.
+    pub history: &'a [ItemIndex],
+    /// Items that must not be answered; ascending, without duplicates.
+    pub exclude: &'a [ItemIndex],
+    /// When given, only these items may be answered.
+    pub allowed: Option<&'a Mask>,
+    /// How many items to answer; fewer come back when fewer are left.
+    pub k: usize,
+    /// How equal scores are ordered.
+    pub ties: Ties,
+}
+
+/// An item with its score; higher is better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Which item.
+    pub item: ItemIndex,
+    /// The retrieval model's score, comparable only within one answer.
+    pub score: f32,
+    /// The ranking model's task scores in the order of its tasks; empty before ranking.
+    pub tasks: Vec<f32>,
+}
+
+/// A retrieval model, ready to answer. One engine thread owns one; [`Recommend::fork`] makes another over the same
+/// weights with its own scratch memory.
+pub trait Recommend: Send {
+    /// Answers every query: at most `k` candidates each, best first, no duplicates, none excluded.
+    ///
+    /// # Errors
+    /// [`crate::reason::NOT_A_NUMBER`] when a score is not a number.
+    fn recommend(&mut self, queries: &[Query<'_>]) -> Result<Vec<Vec<Candidate>>, Failure>;
+
+    /// Another instance over the same weights.
+    fn fork(&self) -> Box<dyn Recommend>;
+
+    /// How many decoded semantic IDs named no item so far. Zero by construction for constrained decoding.
+    fn illegal(&self) -> u64 {
+        0
+    }
+}
+
+/// One question to a ranking model over interactions.
+#[derive(Clone, Debug)]
+pub struct RankQuery<'a> {
+    /// The user's items, oldest first. May be empty.
+    pub history: &'a [ItemIndex],
+    /// Row of the user in the data set's user table; `None` for an unknown user.
+    pub user: Option<u32>,
+    /// What to score.
+    pub candidates: &'a [ItemIndex],
+}
+
+/// A multi-task ranking model over interactions, ready to answer.
+pub trait Rank: Send {
+    /// The tasks' names, in the order of the scores.
+    fn tasks(&self) -> Arc<[String]>;
+
+    /// Probabilities per query: row-major `candidates × tasks`, each in `0..=1`.
+    ///
+    /// # Errors
+    /// [`crate::reason::NOT_A_NUMBER`] when a score is not a number.
+    fn rank(&mut self, queries: &[RankQuery<'_>]) -> Result<Vec<Vec<f32>>, Failure>;
+
+    /// Another instance over the same weights.
+    fn fork(&self) -> Box<dyn Rank>;
+}

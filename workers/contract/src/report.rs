@@ -1,0 +1,102 @@
+//! What a job tells: progress while it runs, metrics and the produced version at its end.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ArtifactId, Name};
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum JobState {
+    /// Working.
+    Running,
+    /// The artifact was already in the store.
+    Reused,
+    /// Done.
+    Complete,
+    /// Stopped by an error; `message` says which.
+    Failed,
+}
+
+/// One number with everything needed to read it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metric {
+    /// The standard name: `ndcg@10`, `recall@50`, `auc`, `itemCoverage@10`, `codebookUse/1`.
+    pub name: String,
+    /// The value.
+    pub value: f64,
+    /// 95 % bootstrap interval, where the metric is a mean over users or rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(f64, f64)>,
+    /// `train`, `validation` or `test`, where it is of a split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// `masked` or `raw`, where items of the history could be answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masking: Option<String>,
+    /// `task` of a ranking model, or `control` for the shuffled-target control.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
+/// What a job used. A job runs alone; the peak is reset before each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// Seconds on the clock.
+    pub wall_seconds: f64,
+    /// Seconds of processor time over all threads.
+    pub cpu_seconds: f64,
+    /// Highest resident memory, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// A job's end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobReport {
+    /// `Dataset`, `Tokenizer`, `TrainingJob`, `EvaluationJob`, or the model kind for a counting model.
+    pub kind: String,
+    /// The resource.
+    pub name: Name,
+    /// How it ended.
+    pub state: JobState,
+    /// What it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub produced: Option<ArtifactId>,
+    /// What it measured.
+    #[serde(default)]
+    pub metrics: Vec<Metric>,
+    /// What it used; zero when the artifact was reused.
+    pub resources: Resources,
+    /// One sentence for people: why it failed, or what to look at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// A step of progress.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Progress {
+    /// What is being done: `reading`, `training`, `evaluating`.
+    pub step: &'static str,
+    /// Units done.
+    pub done: u64,
+    /// Units in all; 0 while unknown.
+    pub total: u64,
+    /// A short remark: `loss 5.31, ndcg@10 0.021`.
+    pub note: String,
+}
+
+/// Where a job sends its progress; called from the job's thread, must not block.
+pub trait Reporter: Sync {
+    /// Takes one step of progress.
+    fn progress(&self, progress: Progress);
+}
+
+/// A reporter that drops everything.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn progress(&self, _: Progress) {}
+}

@@ -1,0 +1,1 @@
+//! recmesh-evaluation
