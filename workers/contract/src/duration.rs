@@ -67,7 +67,8 @@ impl schemars::JsonSchema for Millis {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "pattern": "^([0-9]+(ms|s|m|h))+$",
+            // Nine digits: no duration that passes can overflow.
+            "pattern": "^([0-9]{1,9}(ms|s|m|h))+$",
             "maxLength": 32,
         })
     }

@@ -1,1 +1,26 @@
-//! recmesh-jobs
+//! One job: from its configuration to an artifact in the store and a report.
+//!
+//! ```text
+//! JobConfig ─► version (what would it make?) ─► in the store? reuse : dataset | tokenizer | count | train | evaluate ─► report
+//! ```
+//!
+//! The same for `recmesh up`, `recmesh train` and a Job's pod. Nothing here knows manifests, terminals or networks.
+
+mod count;
+mod dataset;
+mod error;
+mod evaluate;
+mod ranking;
+mod retrieval;
+mod rows;
+mod run;
+mod tokenizer;
+mod usage;
+mod version;
+
+pub use dataset::HISTORIES;
+pub use error::JobError;
+pub use run::{Bench, discard, run};
+pub use tokenizer::CATALOG;
+pub use usage::Usage;
+pub use version::artifact;

@@ -8,8 +8,21 @@
 //! All matrices are row-major f32. Rows of a batch are ragged: sequences lie one after another without padding, and
 //! attention is told by spans who sees what. Nothing here knows items, users or papers.
 
+mod buffer;
+mod cpu;
+mod graph;
+pub mod linalg;
+mod noise;
+mod ops;
 mod params;
 mod tape;
+pub mod topk;
+mod workspace;
 
+pub use cpu::Level;
+pub use graph::Var;
+pub use ops::attention::{Attention, RelativeBias, Span};
+pub use ops::elementwise::Activation;
 pub use params::{Grads, Init, ParamId, Params, Role, Tensor};
-pub use tape::{Activation, Attention, RelativeBias, Span, Tape, Var, Workspace};
+pub use tape::Tape;
+pub use workspace::Workspace;

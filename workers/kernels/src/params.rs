@@ -2,6 +2,9 @@
 //!
 //! In: shapes and seeds. Out: flat f32 storage that optimizers, checkpoints and tapes share. Never computes a step.
 
+use crate::cpu::{Level, elementwise};
+use crate::noise;
+
 /// What a tensor is, which decides who updates it: Muon takes matrices only, decay spares vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -51,8 +54,22 @@ pub struct Params {
 
 impl Params {
     /// Adds a tensor. Equal name, seed and shape give equal values, whatever else the model has.
-    pub fn add(&mut self, _name: &str, _role: Role, _rows: usize, _cols: usize, _init: Init, _seed: u64) -> ParamId {
-        unimplemented!()
+    ///
+    /// # Panics
+    /// If a tensor of that name is there.
+    pub fn add(&mut self, name: &str, role: Role, rows: usize, cols: usize, init: Init, seed: u64) -> ParamId {
+        assert!(self.tensors.iter().all(|t| t.name != name), "a second tensor named {name}");
+        let data = match init {
+            Init::Zeros => vec![0.0; rows * cols],
+            Init::Ones => vec![1.0; rows * cols],
+            Init::Normal(deviation) => {
+                let key = noise::key_of(name, seed);
+                let draw = |i| (noise::normal(key, i) * f64::from(deviation)) as f32;
+                (0..(rows * cols) as u64).map(draw).collect()
+            }
+        };
+        self.tensors.push(Tensor { name: name.to_owned(), role, rows, cols, data });
+        ParamId(self.tensors.len() - 1)
     }
     /// A tensor.
     #[must_use]
@@ -96,11 +113,52 @@ impl Grads {
         &mut self.tensors[id.0]
     }
     /// Adds another gradient.
-    pub fn add(&mut self, _other: &Self) {
-        unimplemented!()
+    ///
+    /// # Panics
+    /// If the other one belongs to other parameters.
+    pub fn add(&mut self, other: &Self) {
+        assert_eq!(self.tensors.len(), other.tensors.len(), "gradients of different models");
+        for (sum, more) in self.tensors.iter_mut().zip(&other.tensors) {
+            assert_eq!(sum.len(), more.len(), "gradients of different models");
+            elementwise::add_to(Level::detect(), sum, more);
+        }
     }
     /// Back to zero, keeping the memory.
     pub fn clear(&mut self) {
-        unimplemented!()
+        for tensor in &mut self.tensors {
+            tensor.fill(0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_and_seeds_give_equal_values_in_any_model() {
+        let (mut one, mut two) = (Params::default(), Params::default());
+        one.add("first", Role::Vector, 1, 3, Init::Ones, 5);
+        let a = one.add("table", Role::Embedding, 40, 50, Init::Normal(0.5), 5);
+        let b = two.add("table", Role::Embedding, 40, 50, Init::Normal(0.5), 5);
+        let c = two.add("other", Role::Embedding, 40, 50, Init::Normal(0.5), 5);
+        assert_eq!(one.get(a).data, two.get(b).data);
+        assert_ne!(two.get(b).data, two.get(c).data);
+        let variance = one.get(a).data.iter().map(|x| x * x).sum::<f32>() / 2000.0;
+        assert!((variance - 0.25).abs() < 0.03, "{variance}");
+        assert_eq!(one.tensors()[0].data, [1.0; 3]);
+    }
+
+    #[test]
+    fn gradients_add_and_clear() {
+        let mut params = Params::default();
+        let id = params.add("w", Role::Matrix, 2, 2, Init::Zeros, 0);
+        let (mut a, mut b) = (Grads::zeros(&params), Grads::zeros(&params));
+        a.get_mut(id).copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
+        b.get_mut(id).copy_from_slice(&[0.5; 4]);
+        a.add(&b);
+        assert_eq!(a.get(id), [1.5, 2.5, 3.5, 4.5]);
+        a.clear();
+        assert_eq!(a.get(id), [0.0; 4]);
     }
 }

@@ -1,148 +1,241 @@
 //! The tape: a list of fused operations, walked forward once and, in training, backward once.
+//!
+//! In: parameters, a workspace, inputs. Out: values, and gradients added to a [`Grads`]. A tape runs on its caller's
+//! thread and never changes a parameter. Methods panic when shapes do not fit: that is a mistake in the model's code.
 
 use std::ops::Range;
 
-use crate::{Grads, ParamId, Params};
-
-/// A value on a tape: `rows × cols`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Var(usize);
-
-/// Memory that tapes reuse; one a thread. After warm-up no operation allocates.
-#[derive(Debug, Default)]
-pub struct Workspace {}
-
-/// Key/value rows `start..end` that a query row sees. Empty spans give a zero row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// First row.
-    pub start: u32,
-    /// One past the last row.
-    pub end: u32,
-}
-
-/// How rows attend.
-#[derive(Clone, Copy, Debug)]
-pub struct Attention<'a> {
-    /// Query heads; the head width is the query's columns divided by it.
-    pub heads: usize,
-    /// Key/value groups; must divide `heads`. Keys and values have `groups × head width` columns.
-    pub groups: usize,
-    /// One span a query row.
-    pub spans: &'a [Span],
-    /// A learned score added by distance.
-    pub bias: Option<RelativeBias<'a>>,
-}
-
-/// A learned score by head and distance: column `min(query − key, cols − 1)` (0 when negative) of a `[heads, cols]` table.
-#[derive(Clone, Copy, Debug)]
-pub struct RelativeBias<'a> {
-    /// The table.
-    pub table: ParamId,
-    /// Position of each query row.
-    pub query: &'a [u32],
-    /// Position of each key row.
-    pub key: &'a [u32],
-}
-
-/// An element-wise function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// `max(0, x)`.
-    Relu,
-    /// `x · Φ(x)`, tanh form.
-    Gelu,
-    /// `x · σ(x)`.
-    Silu,
-    /// `1 / (1 + e^−x)`.
-    Sigmoid,
-}
+use crate::graph::{Backward, Forward, Value, Var};
+use crate::noise;
+use crate::ops::attention::{Attend, Attention};
+use crate::ops::bce::Bce;
+use crate::ops::dropout::Dropout;
+use crate::ops::elementwise::{Activate, Activation, Add, Mul, Scale, Swiglu};
+use crate::ops::linear::Linear;
+use crate::ops::lookup::{Embed, EmbedBag, Gather};
+use crate::ops::mixture::Mix;
+use crate::ops::norm::{LayerNorm, RmsNorm};
+use crate::ops::sampled::SampledLoss;
+use crate::ops::shape::{Columns, Concat, Stack};
+use crate::ops::softmax::Softmax;
+use crate::ops::softmax_loss::SoftmaxLoss;
+use crate::ops::{Op, logits};
+use crate::{Grads, ParamId, Params, Workspace};
 
 /// A list of operations over one batch.
 pub struct Tape<'a> {
     params: &'a Params,
-    #[allow(dead_code)]
     workspace: &'a mut Workspace,
+    training: bool,
+    noise: u64,
 }
 
-#[allow(unused_variables, missing_docs)]
 impl<'a> Tape<'a> {
     /// A tape that keeps nothing for a backward pass; dropout is off.
     pub fn serve(params: &'a Params, workspace: &'a mut Workspace) -> Self {
-        Self { params, workspace }
+        workspace.reset();
+        Self { params, workspace, training: false, noise: 0 }
     }
     /// A tape that can go backward. `noise` seeds dropout: equal noise, equal masks.
     pub fn train(params: &'a Params, workspace: &'a mut Workspace, noise: u64) -> Self {
-        Self { params, workspace }
+        workspace.reset();
+        Self { params, workspace, training: true, noise }
     }
     /// The weights this tape reads.
+    #[must_use]
     pub fn params(&self) -> &'a Params {
         self.params
     }
     /// `(rows, cols)`.
-    pub fn shape(&self, x: Var) -> (usize, usize) { unimplemented!() }
+    #[must_use]
+    pub fn shape(&self, x: Var) -> (usize, usize) {
+        let value = &self.workspace.values[x.0];
+        (value.rows, value.cols)
+    }
     /// Row-major values.
-    pub fn value(&self, x: Var) -> &[f32] { unimplemented!() }
+    #[must_use]
+    pub fn value(&self, x: Var) -> &[f32] {
+        &self.workspace.values[x.0].data
+    }
     /// A value without gradient.
-    pub fn constant(&mut self, rows: usize, cols: usize, data: &[f32]) -> Var { unimplemented!() }
+    pub fn constant(&mut self, rows: usize, cols: usize, data: &[f32]) -> Var {
+        assert_eq!(data.len(), rows * cols, "values of a constant {rows} x {cols}");
+        self.record(Op::Leaf, |f| {
+            let mut out = f.output(rows, cols, false);
+            out.data.copy_from_slice(data);
+            out
+        })
+    }
 
     // --- look-ups
     /// Row `ids[i]` of a table: `[ids, cols]`.
-    pub fn embed(&mut self, table: ParamId, ids: &[u32]) -> Var { unimplemented!() }
-    /// Sum (or mean) of the rows `ids[offsets[i]..offsets[i + 1]]`; an empty bag is a zero row. `offsets` has rows + 1 entries.
-    pub fn embed_bag(&mut self, table: ParamId, ids: &[u32], offsets: &[u32], mean: bool) -> Var { unimplemented!() }
+    pub fn embed(&mut self, table: ParamId, ids: &[u32]) -> Var {
+        let op = Embed { table };
+        self.record(Op::Embed(op), |f| op.forward(f, ids))
+    }
+    /// Sum (or mean) of the rows `ids[offsets[i]..offsets[i + 1]]`; an empty bag is a zero row. `offsets` has rows + 1
+    /// entries.
+    pub fn embed_bag(&mut self, table: ParamId, ids: &[u32], offsets: &[u32], mean: bool) -> Var {
+        let op = EmbedBag { table, mean };
+        self.record(Op::EmbedBag(op), |f| op.forward(f, ids, offsets))
+    }
     /// Rows `rows[i]` of a value, any order, repeats allowed.
-    pub fn gather(&mut self, x: Var, rows: &[u32]) -> Var { unimplemented!() }
+    pub fn gather(&mut self, x: Var, rows: &[u32]) -> Var {
+        let op = Gather { x };
+        self.record(Op::Gather(op), |f| op.forward(f, rows))
+    }
 
     // --- shape
     /// Columns side by side.
-    pub fn concat(&mut self, parts: &[Var]) -> Var { unimplemented!() }
+    pub fn concat(&mut self, parts: &[Var]) -> Var {
+        self.record(Op::Concat(Concat), |f| Concat.forward(f, parts))
+    }
     /// Some columns.
-    pub fn columns(&mut self, x: Var, range: Range<usize>) -> Var { unimplemented!() }
+    pub fn columns(&mut self, x: Var, range: Range<usize>) -> Var {
+        let op = Columns { x, start: range.start };
+        self.record(Op::Columns(op), |f| op.forward(f, range))
+    }
     /// Rows below each other; equal columns.
-    pub fn stack(&mut self, parts: &[Var]) -> Var { unimplemented!() }
+    pub fn stack(&mut self, parts: &[Var]) -> Var {
+        self.record(Op::Stack(Stack), |f| Stack.forward(f, parts))
+    }
 
     // --- dense
     /// `x · Wᵀ + b`, `W: [out, in]`, `b: [1, out]`.
-    pub fn linear(&mut self, x: Var, weight: ParamId, bias: Option<ParamId>) -> Var { unimplemented!() }
+    pub fn linear(&mut self, x: Var, weight: ParamId, bias: Option<ParamId>) -> Var {
+        let op = Linear { x, weight, bias };
+        self.record(Op::Linear(op), |f| op.forward(f))
+    }
     /// `a + b`, equal shapes.
-    pub fn add(&mut self, a: Var, b: Var) -> Var { unimplemented!() }
+    pub fn add(&mut self, a: Var, b: Var) -> Var {
+        let op = Add { a, b };
+        self.record(Op::Add(op), |f| op.forward(f))
+    }
     /// `a ∘ b`, equal shapes.
-    pub fn mul(&mut self, a: Var, b: Var) -> Var { unimplemented!() }
+    pub fn mul(&mut self, a: Var, b: Var) -> Var {
+        let op = Mul { a, b };
+        self.record(Op::Mul(op), |f| op.forward(f))
+    }
     /// `c · x`.
-    pub fn scale(&mut self, x: Var, c: f32) -> Var { unimplemented!() }
+    pub fn scale(&mut self, x: Var, c: f32) -> Var {
+        let op = Scale { x, c };
+        self.record(Op::Scale(op), |f| op.forward(f))
+    }
     /// An element-wise function.
-    pub fn activate(&mut self, x: Var, f: Activation) -> Var { unimplemented!() }
+    pub fn activate(&mut self, x: Var, f: Activation) -> Var {
+        let op = Activate { x, f };
+        self.record(Op::Activate(op), |f| op.forward(f))
+    }
     /// `silu(left half) ∘ right half`: `[n, 2h] → [n, h]`.
-    pub fn swiglu(&mut self, x: Var) -> Var { unimplemented!() }
+    pub fn swiglu(&mut self, x: Var) -> Var {
+        let op = Swiglu { x };
+        self.record(Op::Swiglu(op), |f| op.forward(f))
+    }
     /// Each element kept with chance `1 − p` and scaled by `1 / (1 − p)`; the identity when serving or `p = 0`.
-    pub fn dropout(&mut self, x: Var, p: f32) -> Var { unimplemented!() }
+    pub fn dropout(&mut self, x: Var, p: f32) -> Var {
+        assert!((0.0..1.0).contains(&p), "dropout {p} is not within 0..1");
+        if !self.training || p == 0.0 {
+            return x;
+        }
+        let key = noise::hash(self.noise, self.workspace.values.len() as u64);
+        let op = Dropout { x, p, key };
+        self.record(Op::Dropout(op), |f| op.forward(f))
+    }
     /// Layer norm over columns, eps 1e-5; gain and bias `[1, cols]`.
-    pub fn layer_norm(&mut self, x: Var, gain: ParamId, bias: ParamId) -> Var { unimplemented!() }
+    pub fn layer_norm(&mut self, x: Var, gain: ParamId, bias: ParamId) -> Var {
+        let op = LayerNorm { x, gain, bias };
+        self.record(Op::LayerNorm(op), |f| op.forward(f))
+    }
     /// Root-mean-square norm over columns, eps 1e-6; gain `[1, cols]`.
-    pub fn rms_norm(&mut self, x: Var, gain: ParamId) -> Var { unimplemented!() }
+    pub fn rms_norm(&mut self, x: Var, gain: ParamId) -> Var {
+        let op = RmsNorm { x, gain };
+        self.record(Op::RmsNorm(op), |f| op.forward(f))
+    }
     /// Softmax over columns.
-    pub fn softmax(&mut self, x: Var) -> Var { unimplemented!() }
+    pub fn softmax(&mut self, x: Var) -> Var {
+        let op = Softmax { x };
+        self.record(Op::Softmax(op), |f| op.forward(f))
+    }
     /// `out[i] = Σ_e gates[i, e] · experts[i, e·d..(e+1)·d]`; gates `[n, e]`, experts `[n, e·d]`.
-    pub fn mix(&mut self, gates: Var, experts: Var) -> Var { unimplemented!() }
+    pub fn mix(&mut self, gates: Var, experts: Var) -> Var {
+        let op = Mix { gates, experts };
+        self.record(Op::Mix(op), |f| op.forward(f))
+    }
 
     // --- attention
-    /// Scaled dot-product attention over spans: q `[n, heads·w]`, k and v `[m, groups·w]`, out `[n, heads·w]`; scale `1/√w`.
-    pub fn attention(&mut self, q: Var, k: Var, v: Var, how: Attention<'_>) -> Var { unimplemented!() }
+    /// Scaled dot-product attention over spans: q `[n, heads·w]`, k and v `[m, groups·w]`, out `[n, heads·w]`; scale
+    /// `1/√w`.
+    pub fn attention(&mut self, q: Var, k: Var, v: Var, how: Attention<'_>) -> Var {
+        let op = Attend { q, k, v, heads: how.heads, groups: how.groups, bias: how.bias.map(|b| b.table) };
+        self.record(Op::Attend(op), |f| op.forward(f, &how))
+    }
 
     // --- losses; each a 1×1 value holding a weighted sum, `weights` default to 1
     /// `Σ wᵢ · −log softmax(x · table[classes]ᵀ)[targets[i]]`; targets count from `classes.start`.
     /// Fused and chunked: never holds rows × classes.
-    pub fn softmax_loss(&mut self, x: Var, table: ParamId, classes: Range<usize>, targets: &[u32], weights: Option<&[f32]>) -> Var { unimplemented!() }
-    /// The same over the target and `negatives` (rows of the table shared by all; one equal to a row's target is left out for it).
-    pub fn sampled_softmax_loss(&mut self, x: Var, table: ParamId, targets: &[u32], negatives: &[u32], weights: Option<&[f32]>) -> Var { unimplemented!() }
+    pub fn softmax_loss(
+        &mut self,
+        x: Var,
+        table: ParamId,
+        classes: Range<usize>,
+        targets: &[u32],
+        weights: Option<&[f32]>,
+    ) -> Var {
+        let op = SoftmaxLoss { x, table, first: classes.start };
+        self.record(Op::SoftmaxLoss(op), |f| op.forward(f, classes, targets, weights))
+    }
+    /// The same over the target and `negatives` (rows of the table shared by all; one equal to a row's target is left
+    /// out for it).
+    pub fn sampled_softmax_loss(
+        &mut self,
+        x: Var,
+        table: ParamId,
+        targets: &[u32],
+        negatives: &[u32],
+        weights: Option<&[f32]>,
+    ) -> Var {
+        let op = SampledLoss { x, table };
+        self.record(Op::SampledLoss(op), |f| op.forward(f, targets, negatives, weights))
+    }
     /// `Σ wᵢ · BCE(σ(logits[i]), labels[i])`; logits `[n, 1]`.
-    pub fn bce_loss(&mut self, logits: Var, labels: &[f32], weights: Option<&[f32]>) -> Var { unimplemented!() }
+    pub fn bce_loss(&mut self, logits: Var, labels: &[f32], weights: Option<&[f32]>) -> Var {
+        let op = Bce { logits };
+        self.record(Op::Bce(op), |f| op.forward(f, labels, weights))
+    }
 
     // --- serving
     /// `x · table[classes]ᵀ`: `[n, classes]`. Serving only: no backward.
-    pub fn logits(&mut self, x: Var, table: ParamId, classes: Range<usize>) -> Var { unimplemented!() }
+    pub fn logits(&mut self, x: Var, table: ParamId, classes: Range<usize>) -> Var {
+        self.record(Op::Leaf, |f| logits::forward(f, x, table, classes))
+    }
 
     /// Adds `d (Σ scale · loss) / d params` to `grads`.
-    pub fn backward(&mut self, losses: &[(Var, f32)], grads: &mut Grads) { unimplemented!() }
+    ///
+    /// # Panics
+    /// If the tape is one that serves, or a loss is not 1×1.
+    pub fn backward(&mut self, losses: &[(Var, f32)], grads: &mut Grads) {
+        assert!(self.training, "only a tape made to train goes backward");
+        let Workspace { level, pool, values, ops, slots, .. } = &mut *self.workspace;
+        slots.resize_with(values.len(), || None);
+        for &(loss, scale) in losses {
+            assert_eq!(values[loss.0].data.len(), 1, "a loss is one number");
+            let slot = slots[loss.0].get_or_insert_with(|| pool.zeros(1));
+            slot[0] += scale;
+        }
+        let mut back = Backward { values, slots, pool, params: self.params, grads, level: *level };
+        for i in (0..values.len()).rev() {
+            if let Some(dy) = back.slots[i].take() {
+                ops[i].backward(&values[i], dy, &mut back);
+            }
+        }
+    }
+
+    fn record(&mut self, op: Op, run: impl FnOnce(&mut Forward<'_>) -> Value) -> Var {
+        let Workspace { level, pool, values, ops, .. } = &mut *self.workspace;
+        let mut forward = Forward { values, pool, params: self.params, level: *level, training: self.training };
+        let value = run(&mut forward);
+        values.push(value);
+        ops.push(if self.training { op } else { Op::Leaf });
+        Var(values.len() - 1)
+    }
 }

@@ -1,1 +1,26 @@
-//! recmesh-models
+//! Models: what they compute, how they are saved, how they answer. Training loops live elsewhere.
+//!
+//! ```text
+//! catalog ─┐
+//! config ──┼─► retrieval (SASRec, lazy decoder, counts) ─► Recommend ─► candidates
+//! kernels ─┤        └─ decoding (trie, beams)
+//!          ├─► ranking ─► Rank ─► task scores ─► policy
+//!          └─► tokenizer ─► semantic IDs
+//! Trainable: params + loss on a tape ─► whoever trains
+//! ```
+//!
+//! Nothing here reads a data set, spawns a thread, or knows a protocol.
+
+mod answer;
+pub mod decoding;
+mod error;
+#[cfg(test)]
+mod planted;
+pub mod ranking;
+pub mod retrieval;
+pub mod tokenizer;
+mod train;
+pub mod weights;
+
+pub use error::ModelError;
+pub use train::Trainable;

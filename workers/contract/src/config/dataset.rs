@@ -28,6 +28,7 @@ pub struct DatasetParams {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(transform = one_arm)]
+#[allow(clippy::large_enum_variant)] // a handful exist, and a box would show in every use
 pub enum Source {
     /// Users and items meeting in time.
     Interactions(InteractionsSource),
@@ -49,10 +50,10 @@ pub struct InteractionsSource {
     /// Which columns mean what. Sequence text and RecBole files name their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<InteractionColumns>,
-    /// The file that describes the items.
+    /// The file that describes the items. Those that no interaction names are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<EntitySource>,
-    /// The file that describes the users.
+    /// The file that describes the users. Those that no interaction names are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<EntitySource>,
     /// How interactions of one user at the same time are ordered.
@@ -148,10 +149,15 @@ pub struct EntitySource {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub text: Vec<String>,
-    /// Columns with one or more values (a list, or text split at spaces and `|`) that filters and features can use.
+    /// Columns with one or more values that filters and features can use: a list, or text split at `|` where it has
+    /// one, else at spaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub attributes: Vec<String>,
+    /// A further file, one JSON object: id to list of attribute values; the attribute is called `attribute`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub attribute_map: Option<String>,
 }
 
 /// How a file of items or users is written.

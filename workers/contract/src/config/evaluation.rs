@@ -68,7 +68,8 @@ pub enum Masking {
     "message": "give min, max or both",
 }]))]
 pub struct Gate {
-    /// The metric as the results name it: `ndcg@10`, `auc/like`.
+    /// The metric as the results name it: `ndcg@10`, `auc/like`, `ndcg@10/control`. Where it is reported both masked
+    /// and raw, the masked one is meant.
     #[schemars(length(min = 1, max = 64))]
     pub metric: String,
     /// Lowest value that passes.

@@ -19,7 +19,8 @@ pub struct PoolParams {
     #[serde(default = "defaults::batch")]
     #[schemars(range(min = 1, max = 4096))]
     pub max_batch: u32,
-    /// How long the first request of a batch waits for others.
+    /// How long the first request of a batch waits for others. At `0ms` an idle engine takes what is there at once and
+    /// batches form only while it computes; timers count whole milliseconds.
     #[serde(default = "defaults::age")]
     pub max_batch_age: Millis,
     /// Requests that may wait in each engine's mailbox; more are refused at once.
@@ -167,7 +168,7 @@ mod defaults {
         16
     }
     pub fn age() -> Millis {
-        Millis(1)
+        Millis(0)
     }
     pub fn queue() -> u32 {
         256

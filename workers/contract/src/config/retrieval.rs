@@ -117,7 +117,7 @@ pub struct SampledSoftmax {
 }
 
 /// OneRec-V2's lazy decoder (arXiv 2508.20900): the history becomes keys and values by one projection and a norm, with
-/// no key, value or output weights of its own in the layers; `BOS, s1, s2, …` attend to it.
+/// no key or value weights for it in the layers; `BOS, s1, s2, …` attend to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LazyDecoder {
@@ -145,7 +145,7 @@ pub struct LazyDecoder {
     #[serde(default = "defaults::one")]
     #[schemars(range(min = 1, max = 2))]
     pub kv_split: u32,
-    /// Width of the feed-forward layer as a multiple of `dModel`.
+    /// Width of the feed-forward layer (SwiGLU) as a multiple of `dModel`.
     #[serde(default = "defaults::ffn")]
     #[schemars(range(min = 1, max = 16))]
     pub ffn: u32,
@@ -173,7 +173,7 @@ pub struct LazyDecoder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Decode {
-    /// Width of the beam.
+    /// Width of the beam; a request for more items than this gets a beam as wide as it asks.
     #[serde(default = "defaults::beams")]
     #[schemars(range(min = 1, max = 8192))]
     pub beams: u32,

@@ -1,0 +1,197 @@
+//! The command line: every flag with its help text. Everything else is said in manifests.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Declare a generative recommender; get it trained and served.
+#[derive(Debug, Parser)]
+#[command(name = "recmesh", version, arg_required_else_help = true)]
+pub struct Args {
+    /// What is logged to standard error: error, warn, info, debug, trace, or `room=level,…`. RECMESH_LOG overrides it.
+    #[arg(long, global = true, default_value = "warn")]
+    pub log: String,
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+impl From<LogFormat> for recmesh_telemetry::logging::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train what is missing, evaluate it and serve it, all in this process.
+    Up(Up),
+    /// Do every job of the manifests and exit.
+    Train(Train),
+    /// Check manifests and say everything that is wrong with them.
+    Validate(Validate),
+    /// Show resources and releases in the state folder.
+    Get(Get),
+    /// Remove artifacts that no release and no newest version needs.
+    Gc(Gc),
+    /// Print the custom resource definitions as YAML.
+    Crds,
+    /// Make data sets.
+    #[command(subcommand)]
+    Dataset(Dataset),
+}
+
+/// Manifests and where their data and results lie.
+#[derive(Debug, ClapArgs)]
+pub struct Manifests {
+    /// A manifest file, or `-` for standard input. May be given several times.
+    #[arg(short = 'f', long = "file", required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+/// Where results are kept and data is found.
+#[derive(Debug, ClapArgs)]
+pub struct Place {
+    /// The folder that keeps artifacts, reports and releases.
+    #[arg(long, default_value = ".recmesh", value_name = "DIR")]
+    pub state: PathBuf,
+    /// Where a Dataset's files lie. Without it they are looked for beside the manifest. May be given several times.
+    #[arg(long = "data", value_name = "NAME=PATH", value_parser = named_path)]
+    pub data: Vec<(String, PathBuf)>,
+    /// Threads that train and evaluate; results do not depend on it. All cores without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Makes a resource's artifact anew although the store holds one, sound or damaged. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub retrain: Vec<String>,
+}
+
+/// `recmesh up`.
+#[derive(Debug, ClapArgs)]
+pub struct Up {
+    #[command(flatten)]
+    pub manifests: Manifests,
+    #[command(flatten)]
+    pub place: Place,
+    /// The address to serve on; port 0 takes a free one. It is printed and written to `<state>/address`.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+}
+
+/// `recmesh train`.
+#[derive(Debug, ClapArgs)]
+pub struct Train {
+    #[command(flatten)]
+    pub manifests: Manifests,
+    #[command(flatten)]
+    pub place: Place,
+    /// How results are printed.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// `recmesh validate`.
+#[derive(Debug, ClapArgs)]
+pub struct Validate {
+    #[command(flatten)]
+    pub manifests: Manifests,
+}
+
+/// `recmesh get`.
+#[derive(Debug, ClapArgs)]
+pub struct Get {
+    /// The folder that keeps artifacts, reports and releases.
+    #[arg(long, default_value = ".recmesh", value_name = "DIR")]
+    pub state: PathBuf,
+    /// How they are printed.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// `recmesh gc`.
+#[derive(Debug, ClapArgs)]
+pub struct Gc {
+    /// The folder that keeps artifacts, reports and releases.
+    #[arg(long, default_value = ".recmesh", value_name = "DIR")]
+    pub state: PathBuf,
+    /// Only say what would be removed.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `recmesh dataset`.
+#[derive(Debug, Subcommand)]
+pub enum Dataset {
+    /// Write a planted world as files, with a manifest that reads them.
+    Generate(Generate),
+}
+
+/// `recmesh dataset generate`.
+#[derive(Debug, ClapArgs)]
+pub struct Generate {
+    /// Manifests with the Dataset.
+    #[command(flatten)]
+    pub manifests: Manifests,
+    /// Which Dataset; may be left out when there is one.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The folder to write to.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// How the files are written.
+    #[arg(long, value_enum, default_value_t = FileFormat::Csv)]
+    pub format: FileFormat,
+}
+
+/// How generated files are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FileFormat {
+    /// Comma-separated, with a header.
+    Csv,
+    /// A JSON object a line.
+    Jsonl,
+    /// RecBole atomic files.
+    Recbole,
+}
+
+impl From<FileFormat> for recmesh_data::planted::FileFormat {
+    fn from(format: FileFormat) -> Self {
+        match format {
+            FileFormat::Csv => Self::Csv,
+            FileFormat::Jsonl => Self::JsonLines,
+            FileFormat::Recbole => Self::RecBole,
+        }
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), PathBuf::from(path))),
+        _ => Err("write NAME=PATH, the Dataset's name and the folder (or file) that holds its files".to_owned()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Progress of jobs on the terminal: one bar a job, kept as a line when it ends. Silent where standard error is no
+//! terminal, but for one line a job.
+
+use std::sync::Mutex;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use recmesh_contract::{JobReport, JobState, Progress, Reporter};
+
+use crate::console;
+
+/// A bar for one job.
+pub struct Bar {
+    bar: ProgressBar,
+    step: Mutex<&'static str>,
+}
+
+impl Bar {
+    /// Starts the bar of a job.
+    #[must_use]
+    pub fn start(kind: &str, name: &str) -> Self {
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template("{prefix:<34} [{bar:24}] {pos}/{len} {elapsed} eta {eta} {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_prefix(format!("{kind}/{name}"));
+        Self { bar, step: Mutex::new("") }
+    }
+
+    /// Ends the bar with one line that says how the job went.
+    pub fn finish(&self, report: &JobReport) {
+        self.bar.finish_and_clear();
+        let subject = format!("{}/{}", report.kind, report.name);
+        let made = report.produced.as_ref().map_or(String::new(), |id| format!(" {}", id.version));
+        let told = match report.state {
+            JobState::Reused => "in store".to_owned(),
+            JobState::Failed => "failed".to_owned(),
+            JobState::Running | JobState::Complete => format!(
+                "done in {:.1} s ({:.1} s of processor time, {} MiB)",
+                report.resources.wall_seconds,
+                report.resources.cpu_seconds,
+                report.resources.peak_bytes >> 20
+            ),
+        };
+        console::warn(&format!("{subject:<34} {told}{made}"));
+    }
+}
+
+impl Reporter for Bar {
+    fn progress(&self, progress: Progress) {
+        if let Ok(mut step) = self.step.lock() {
+            if *step != progress.step {
+                *step = progress.step;
+                self.bar.reset();
+            }
+        }
+        self.bar.set_length(progress.total);
+        self.bar.set_position(progress.done);
+        self.bar.set_message(format!("{} {}", progress.step, progress.note));
+    }
+}

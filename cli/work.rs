@@ -1,0 +1,88 @@
+//! All jobs of a plan, one at a time in order of reference, with progress.
+
+use std::{collections::BTreeMap, path::PathBuf, thread};
+
+use anyhow::{Context, Result};
+use recmesh_contract::{ArtifactId, JobReport};
+use recmesh_jobs::Bench;
+use recmesh_plan::{JobKey, Valid};
+
+use crate::{args::Place, console, interrupt::Interrupt, progress::Bar, state::State};
+
+/// What all jobs made.
+pub struct Done {
+    /// A report a job, in order.
+    pub reports: Vec<JobReport>,
+    /// What each job made.
+    pub made: BTreeMap<JobKey, ArtifactId>,
+}
+
+/// Does every job.
+///
+/// # Errors
+/// The first job's error; what was made before stays in the store.
+pub fn all(
+    valid: &Valid,
+    folders: &BTreeMap<String, PathBuf>,
+    place: &Place,
+    state: &State,
+    interrupt: &Interrupt,
+) -> Result<Done> {
+    let threads = place.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let mut done = Done { reports: Vec::new(), made: BTreeMap::new() };
+    let folder = |dataset: &str| folders.get(dataset).cloned().unwrap_or_default();
+    for job in recmesh_plan::plan(valid).jobs {
+        let config = recmesh_plan::job_config(valid, &job.key, &done.made, &folder)?;
+        let bar = Bar::start(job.key.kind.as_str(), job.key.name.as_str());
+        let bench = Bench { store: &state.store, threads, reporter: &bar, stop: &interrupt.flag };
+        let subject = format!("{}/{}", job.key.kind, job.key.name);
+        let again = place.retrain.iter().any(|name| name == job.key.name.as_str() || config.name.as_str() == name);
+        if again {
+            recmesh_jobs::discard(&config, &state.store).with_context(|| subject.clone())?;
+        }
+        let report = recmesh_jobs::run(&config, &bench).with_context(|| {
+            format!("{subject} (to make a damaged artifact anew: --retrain {})", config.name)
+        })?;
+        bar.finish(&report);
+        if let Some(made) = &report.produced {
+            done.made.insert(job.key.clone(), made.clone());
+        }
+        state.records.put_report(&report)?;
+        done.reports.push(report);
+    }
+    Ok(done)
+}
+
+/// Every metric of every evaluation as a table.
+#[must_use]
+pub fn table(reports: &[JobReport]) -> String {
+    let mut rows = vec![["EVALUATION", "METRIC", "OF", "SPLIT", "MASKING", "VALUE", "95% INTERVAL"].map(str::to_owned).to_vec()];
+    for report in reports.iter().filter(|report| report.kind == "EvaluationJob") {
+        for metric in &report.metrics {
+            rows.push(vec![
+                report.name.to_string(),
+                metric.name.clone(),
+                metric.of.clone().unwrap_or_default(),
+                metric.split.clone().unwrap_or_default(),
+                metric.masking.clone().unwrap_or_default(),
+                format!("{:.4}", metric.value),
+                metric.interval.map_or(String::new(), |(low, high)| format!("{low:.4} – {high:.4}")),
+            ]);
+        }
+    }
+    if rows.len() == 1 { "no evaluations in the manifests".to_owned() } else { console::columns(&rows) }
+}
+
+/// Fails when a gate was missed.
+///
+/// # Errors
+/// Naming every missed gate.
+pub fn gates(reports: &[JobReport]) -> Result<()> {
+    let missed: Vec<&str> = reports
+        .iter()
+        .filter(|report| report.kind == "EvaluationJob")
+        .filter_map(|report| report.message.as_deref())
+        .collect();
+    anyhow::ensure!(missed.is_empty(), "{}", missed.join("\n"));
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What every status shares: conditions, measured numbers, resources used.
+//!
+//! In: what jobs and pools report. Out: the shapes that `status` stores. Nothing here decides a condition.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use recmesh_contract::{Metric, Resources};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The roll-up condition of whatever serves or is used: data sets, tokenizers, models, pipelines.
+pub const READY: &str = "Ready";
+/// The roll-up condition of whatever runs to an end: training and evaluation jobs.
+pub const COMPLETE: &str = "Complete";
+
+/// One number of a results table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Measured {
+    /// The standard name: `ndcg@10`, `recall@50`, `auc`, `itemCoverage@10`, `codebookUse/1`.
+    #[schemars(length(min = 1, max = 64))]
+    pub name: String,
+    /// The value.
+    pub value: f64,
+    /// Lower end of the 95 % bootstrap interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    /// Upper end of the 95 % bootstrap interval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
+    /// `train`, `validation` or `test`, where it is of a split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// `masked` or `raw`, where items of the history could be answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masking: Option<String>,
+    /// The task of a ranking model, or `control` for the shuffled-target control.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
+impl From<&Metric> for Measured {
+    fn from(metric: &Metric) -> Self {
+        let Metric { name, value, interval, split, masking, of } = metric.clone();
+        Self { name, value, low: interval.map(|i| i.0), high: interval.map(|i| i.1), split, masking, of }
+    }
+}
+
+/// What a job used.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Used {
+    /// Seconds on the clock.
+    pub wall_seconds: f64,
+    /// Seconds of processor time over all threads.
+    pub cpu_seconds: f64,
+    /// Highest resident memory, in bytes.
+    pub peak_bytes: u64,
+}
+
+impl From<Resources> for Used {
+    fn from(used: Resources) -> Self {
+        let Resources { wall_seconds, cpu_seconds, peak_bytes } = used;
+        Self { wall_seconds, cpu_seconds, peak_bytes }
+    }
+}
+
+/// The condition of a type, if it is set.
+#[must_use]
+pub fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}

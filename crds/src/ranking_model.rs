@@ -1,0 +1,61 @@
+//! The kind `RankingModel`: scores candidates (or rows of examples) for one or more tasks; made by a `TrainingJob`.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use recmesh_contract::config::{ObjectRef, PoolParams, RankingParams};
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Measured;
+
+/// Scores candidates for one or more tasks.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "recmesh.dev",
+    version = "v1alpha1",
+    kind = "RankingModel",
+    plural = "rankingmodels",
+    shortname = "rkm",
+    category = "recmesh",
+    namespaced,
+    status = "RankingModelStatus",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct RankingModelSpec {
+    /// The data set it learns from.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("datasetRef cannot change: make another model for another data set")
+        .reason(Reason::FieldValueForbidden))]
+    pub dataset_ref: ObjectRef,
+    /// The architecture and the tasks.
+    #[serde(flatten)]
+    pub ranking: RankingParams,
+    /// How a serving pool works off its queue.
+    #[serde(default)]
+    pub pool: PoolParams,
+}
+
+/// What is known about a ranking model.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RankingModelStatus {
+    /// `Ready` once a version exists and, where a pipeline names the model, is served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The version in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What making this version measured, by task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub metrics: Vec<Measured>,
+}

@@ -1,0 +1,72 @@
+//! The kind `RetrievalModel`: finds candidates for a history. Counted models are made from their data set alone; the
+//! others are made by a `TrainingJob` that names them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use recmesh_contract::config::{ObjectRef, PoolParams, RetrievalAlgorithm};
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Measured;
+
+/// Finds candidates for a history.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "recmesh.dev",
+    version = "v1alpha1",
+    kind = "RetrievalModel",
+    plural = "retrievalmodels",
+    shortname = "rm",
+    category = "recmesh",
+    namespaced,
+    status = "RetrievalModelStatus",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[x_kube(validation = Rule::new("!has(self.algorithm.lazyDecoder) || has(self.tokenizerRef)")
+    .message("lazyDecoder decodes semantic IDs: name the tokenizer that makes them in tokenizerRef")
+    .field_path(".tokenizerRef")
+    .reason(Reason::FieldValueRequired))]
+#[x_kube(validation = Rule::new("has(self.algorithm.lazyDecoder) || !has(self.tokenizerRef)")
+    .message("this algorithm reads no semantic IDs: remove tokenizerRef")
+    .field_path(".tokenizerRef")
+    .reason(Reason::FieldValueForbidden))]
+pub struct RetrievalModelSpec {
+    /// The data set it learns from.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("datasetRef cannot change: make another model for another data set")
+        .reason(Reason::FieldValueForbidden))]
+    pub dataset_ref: ObjectRef,
+    /// The tokenizer whose semantic IDs are decoded; only for algorithms over semantic IDs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer_ref: Option<ObjectRef>,
+    /// The architecture.
+    pub algorithm: RetrievalAlgorithm,
+    /// How a serving pool works off its queue.
+    #[serde(default)]
+    pub pool: PoolParams,
+}
+
+/// What is known about a retrieval model.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetrievalModelStatus {
+    /// `Ready` once a version exists and, where a pipeline names the model, is served.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The version in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What making this version measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub metrics: Vec<Measured>,
+}

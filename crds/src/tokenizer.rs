@@ -1,0 +1,64 @@
+//! The kind `Tokenizer`: how the items of a data set become semantic IDs; its artifact holds the catalog.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use recmesh_contract::config::{ObjectRef, TokenizerAlgorithm};
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Measured;
+
+/// Turns the items of a data set into semantic IDs and writes their catalog.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "recmesh.dev",
+    version = "v1alpha1",
+    kind = "Tokenizer",
+    plural = "tokenizers",
+    shortname = "tok",
+    category = "recmesh",
+    namespaced,
+    status = "TokenizerStatus",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Items", type_ = "integer", json_path = ".status.items"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+pub struct TokenizerSpec {
+    /// The data set whose items are tokenized.
+    #[x_kube(validation = Rule::new("self == oldSelf")
+        .message("datasetRef cannot change: make another tokenizer for another data set")
+        .reason(Reason::FieldValueForbidden))]
+    pub dataset_ref: ObjectRef,
+    /// How items become semantic IDs.
+    pub algorithm: TokenizerAlgorithm,
+}
+
+/// What is known about a tokenizer once it is fitted.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenizerStatus {
+    /// `Ready` once the catalog is written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The stored version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Digest of the catalog file, as `sha256:<hex>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<String>,
+    /// Items in the catalog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<u64>,
+    /// Use of the codebooks, collisions, reconstruction error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub metrics: Vec<Measured>,
+}

@@ -1,0 +1,115 @@
+//! From bytes and headers to a request's meaning, once; nothing is checked again after it.
+//!
+//! In: a body, headers, the pipelines there are. Out: the pipeline, a `Request` and the time it has. Every failure
+//! names the field, as `field: what is wrong`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::http::HeaderMap;
+use recmesh_contract::{Class, Failure, Request, config::Seen, reason};
+use serde_json::{Number, error::Category};
+
+use crate::{
+    route::Served,
+    wire::{DEFAULT_K, RecommendBody},
+};
+
+/// The header that carries the caller's time, in milliseconds.
+pub(crate) const DEADLINE_HEADER: &str = "x-request-deadline-ms";
+
+/// Pipelines by name.
+pub(crate) type Routes = BTreeMap<String, Served>;
+
+/// A request that means something.
+pub(crate) struct Parsed<'a> {
+    pub(crate) route: &'a Served,
+    pub(crate) request: Request,
+    /// From the request's arrival on.
+    pub(crate) time: Duration,
+}
+
+/// Parses a request for recommendations.
+pub(crate) fn parse<'a>(body: &[u8], headers: &HeaderMap, routes: &'a Routes) -> Result<Parsed<'a>, Failure> {
+    let RecommendBody { user, history, k, pipeline, exclude, filters, deadline_ms } = json(body)?;
+    let route = find(pipeline.as_deref(), routes)?;
+    let params = &route.params;
+    let k = match k {
+        Some(k) => whole("k", &k, u64::from(params.max_k))? as usize,
+        None => DEFAULT_K.min(params.max_k) as usize,
+    };
+    if user.is_none() && history.is_none() {
+        return Err(bad("user", "give a user, a history or both"));
+    }
+    if user.as_deref() == Some("") {
+        return Err(bad("user", "must not be empty; leave it out to ask with a history alone"));
+    }
+    let mut time = params.deadline.duration();
+    if let Some(ms) = deadline_ms {
+        time = time.min(Duration::from_millis(whole("deadlineMs", &ms, u64::MAX)?));
+    }
+    if let Some(value) = headers.get(DEADLINE_HEADER) {
+        let ms = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+        let ms = ms.ok_or_else(|| bad(DEADLINE_HEADER, "must be a whole number of milliseconds"))?;
+        time = time.min(Duration::from_millis(ms));
+    }
+    let request = Request {
+        user,
+        history,
+        k,
+        exclude: exclude.unwrap_or_default(),
+        filters: filters.unwrap_or_default(),
+        allow_seen: params.seen == Seen::Allow,
+    };
+    Ok(Parsed { route, request, time })
+}
+
+fn bad(field: &str, text: &str) -> Failure {
+    Failure::new(Class::Invalid, reason::BAD_FIELD, format!("{field}: {text}"))
+}
+
+fn json(body: &[u8]) -> Result<RecommendBody, Failure> {
+    let failure = |text: String| Failure::new(Class::Invalid, reason::BAD_BODY, text);
+    if body.trim_ascii().is_empty() {
+        return Err(failure("the body is empty; send a JSON object such as {\"user\":\"u42\",\"k\":10}".to_owned()));
+    }
+    // A struct would also be read from an array, field by field.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(failure("the body is an array; send a JSON object such as {\"user\":\"u42\",\"k\":10}".to_owned()));
+    }
+    let error = match serde_json::from_slice(body) {
+        Ok(parsed) => return Ok(parsed),
+        Err(error) => error,
+    };
+    if error.classify() != Category::Data {
+        return Err(failure(format!("the body is not JSON: {error}")));
+    }
+    // Only a body that failed is read a second time, to learn the path of the field.
+    let mut again = serde_json::Deserializer::from_slice(body);
+    let path = serde_path_to_error::deserialize::<_, RecommendBody>(&mut again).err().map(|e| e.path().to_string());
+    match path {
+        Some(path) if path != "." => Err(bad(&path, &error.to_string())),
+        _ => Err(failure(format!("the body cannot be read: {error}"))),
+    }
+}
+
+fn find<'a>(pipeline: Option<&str>, routes: &'a Routes) -> Result<&'a Served, Failure> {
+    let names = || routes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    match pipeline {
+        Some(name) => routes.get(name).ok_or_else(|| {
+            let text = format!("pipeline: there is no pipeline {name:?}; there are: {}", names());
+            Failure::new(Class::NotFound, reason::NO_SUCH_PIPELINE, text)
+        }),
+        None if routes.len() > 1 => Err(bad("pipeline", &format!("name one of {}", names()))),
+        None => routes.values().next().ok_or_else(|| {
+            Failure::new(Class::NotFound, reason::NO_SUCH_PIPELINE, "pipeline: no pipeline is served here")
+        }),
+    }
+}
+
+/// A whole number from 1 to `most`.
+fn whole(field: &str, number: &Number, most: u64) -> Result<u64, Failure> {
+    number.as_u64().filter(|value| (1..=most).contains(value)).ok_or_else(|| {
+        let range = if most == u64::MAX { "of at least 1".to_owned() } else { format!("from 1 to {most}") };
+        bad(field, &format!("must be a whole number {range}, was {number}"))
+    })
+}

@@ -1,0 +1,59 @@
+//! Every source file is compiled: reached by a `mod` from a crate's root.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{CRATES, root, sources};
+
+/// Adds a file and everything its `mod name;` lines lead to.
+fn reach(file: &Path, children: &Path, reached: &mut BTreeSet<PathBuf>) {
+    reached.insert(file.to_owned());
+    for line in fs::read_to_string(file).unwrap().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let name = match words.as_slice() {
+            ["mod", name] => name,
+            [first, "mod", name] if first.starts_with("pub") => name,
+            _ => continue,
+        };
+        let Some(name) = name.strip_suffix(';') else { continue };
+        let flat = children.join(format!("{name}.rs"));
+        let nested = children.join(name).join("mod.rs");
+        let (path, folder) = if flat.exists() { (flat, children.join(name)) } else { (nested, children.join(name)) };
+        assert!(path.exists(), "{}: mod {name} leads nowhere", file.display());
+        reach(&path, &folder, reached);
+    }
+}
+
+#[test]
+fn every_source_file_is_compiled() {
+    let root = root();
+    let mut reached = BTreeSet::new();
+    reach(&root.join("cli/main.rs"), &root.join("cli"), &mut reached);
+    let mut all: BTreeSet<PathBuf> = sources(&root.join("cli")).into_iter().collect();
+    for folder in CRATES {
+        let source = root.join(folder).join("src");
+        reach(&source.join("lib.rs"), &source, &mut reached);
+        all.extend(sources(&source));
+        for kind in ["tests", "benches", "examples"] {
+            for file in sources(&root.join(folder).join(kind)) {
+                if file.parent().is_some_and(|parent| parent.ends_with(kind)) {
+                    reach(&file, file.parent().unwrap(), &mut reached);
+                }
+                all.insert(file);
+            }
+        }
+    }
+    for kind in ["tests", "benches"] {
+        for file in sources(&root.join(kind)) {
+            if file.parent() == Some(root.join(kind).as_path()) {
+                reach(&file, &root.join(kind), &mut reached);
+            }
+            all.insert(file);
+        }
+    }
+    let orphans: Vec<_> = all.difference(&reached).collect();
+    assert!(orphans.is_empty(), "compiled by nobody: {orphans:?}");
+}

@@ -1,0 +1,20 @@
+//! Scores of classes, for serving.
+//!
+//! In: rows and a range of a table. Out: `[rows, classes]`. There is no way back: losses fuse this product.
+
+use std::ops::Range;
+
+use crate::ParamId;
+use crate::cpu::matmul::{Output, View, gemm};
+use crate::graph::{Forward, Value, Var};
+
+/// `x · table[classes]ᵀ`.
+pub(crate) fn forward(f: &mut Forward<'_>, x: Var, table: ParamId, classes: Range<usize>) -> Value {
+    let (x, table) = (f.value(x), f.params.get(table));
+    assert_eq!(x.cols, table.cols, "columns of rows and table {}", table.name);
+    let mut out = f.output(x.rows, classes.len(), false);
+    let rows = &table.data[classes.start * table.cols..classes.end * table.cols];
+    let classes = View::new(rows, classes.len(), table.cols);
+    gemm(&mut out.data, Output::Write, 1.0, View::new(&x.data, x.rows, x.cols), classes.t());
+    out
+}

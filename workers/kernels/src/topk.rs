@@ -1,0 +1,198 @@
+//! The best k of many scores, and exact inner-product search with it.
+//!
+//! In: scores with indices, or queries and a table. Out: the best, in an order that depends on the scores and the tie
+//! rule alone, never on the order of arrival. NaN is reported and comes last.
+
+use std::cmp::Ordering;
+
+use crate::cpu::matmul::{Output, View, gemm};
+use crate::cpu::{Level, reduce};
+use crate::noise;
+
+/// How equal scores are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TieOrder {
+    /// The smaller index first.
+    ByIndex,
+    /// By a 64-bit hash of this seed and the index: fair to all indices, the same in every run.
+    Hash(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    score: f32,
+    tie: u64,
+    index: u32,
+}
+
+impl Entry {
+    /// `Less` when `self` comes before `other` in the result.
+    fn order(&self, other: &Self) -> Ordering {
+        let scores = match (self.score.is_nan(), other.score.is_nan()) {
+            (false, false) => other.score.partial_cmp(&self.score).unwrap_or(Ordering::Equal),
+            (left, right) => left.cmp(&right),
+        };
+        scores.then(self.tie.cmp(&other.tie)).then(self.index.cmp(&other.index))
+    }
+}
+
+/// Collects the best `k` of what is pushed.
+#[derive(Clone, Debug)]
+pub struct TopK {
+    /// A heap whose root is the worst kept entry.
+    heap: Vec<Entry>,
+    k: usize,
+    ties: TieOrder,
+    saw_nan: bool,
+}
+
+impl TopK {
+    /// An empty collector.
+    #[must_use]
+    pub fn new(k: usize, ties: TieOrder) -> Self {
+        Self { heap: Vec::with_capacity(k), k, ties, saw_nan: false }
+    }
+
+    /// Offers a score. NaN ranks below everything and is remembered.
+    #[inline]
+    pub fn push(&mut self, score: f32, index: u32) {
+        if score < self.threshold() {
+            return;
+        }
+        self.consider(score, index);
+    }
+
+    /// The worst kept score once k are kept: what lies below it cannot enter. `−∞` before that.
+    #[inline]
+    #[must_use]
+    pub fn threshold(&self) -> f32 {
+        match self.heap.first() {
+            Some(worst) if self.heap.len() == self.k && !worst.score.is_nan() => worst.score,
+            _ => f32::NEG_INFINITY,
+        }
+    }
+
+    /// Whether any score was NaN.
+    #[must_use]
+    pub fn saw_nan(&self) -> bool {
+        self.saw_nan
+    }
+
+    /// The best, best first.
+    #[must_use]
+    pub fn into_sorted(mut self) -> Vec<(f32, u32)> {
+        self.heap.sort_unstable_by(Entry::order);
+        self.heap.into_iter().map(|entry| (entry.score, entry.index)).collect()
+    }
+
+    fn consider(&mut self, score: f32, index: u32) {
+        self.saw_nan |= score.is_nan();
+        let tie = match self.ties {
+            TieOrder::ByIndex => 0,
+            TieOrder::Hash(seed) => noise::hash(seed, u64::from(index)),
+        };
+        let entry = Entry { score, tie, index };
+        if self.heap.len() < self.k {
+            self.heap.push(entry);
+            self.rise(self.heap.len() - 1);
+        } else if self.k > 0 && entry.order(&self.heap[0]) == Ordering::Less {
+            self.heap[0] = entry;
+            self.sink();
+        }
+    }
+
+    fn rise(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.heap[at].order(&self.heap[parent]) != Ordering::Greater {
+                break;
+            }
+            self.heap.swap(at, parent);
+            at = parent;
+        }
+    }
+
+    fn sink(&mut self) {
+        let mut at = 0;
+        loop {
+            let mut worst = at;
+            for child in [2 * at + 1, 2 * at + 2] {
+                if child < self.heap.len() && self.heap[child].order(&self.heap[worst]) == Ordering::Greater {
+                    worst = child;
+                }
+            }
+            if worst == at {
+                break;
+            }
+            self.heap.swap(at, worst);
+            at = worst;
+        }
+    }
+}
+
+/// An exact search: which rows of a table have the largest inner product with each query.
+#[derive(Clone, Copy, Debug)]
+pub struct Search {
+    /// Columns of queries and table.
+    pub dim: usize,
+    /// How many to find.
+    pub k: usize,
+    /// How equal products are ordered.
+    pub ties: TieOrder,
+}
+
+/// Queries and table rows of a block: its products are 256 KiB.
+const QUERY_BLOCK: usize = 64;
+const TABLE_BLOCK: usize = 1024;
+/// Products looked at together before any one is.
+const STRIDE: usize = 64;
+
+/// One collector a query row, filled from all table rows that `skip(query, row)` does not exclude.
+///
+/// Queries are `n × dim`, the table is `m × dim`. `skip` is asked only about rows good enough to enter. Memory is one
+/// block of products.
+///
+/// # Panics
+/// If a slice is not a whole number of rows.
+pub fn inner_product_top_k(
+    queries: &[f32],
+    table: &[f32],
+    search: Search,
+    skip: &dyn Fn(usize, u32) -> bool,
+) -> Vec<TopK> {
+    let Search { dim, k, ties } = search;
+    assert!(dim > 0 && queries.len().is_multiple_of(dim) && table.len().is_multiple_of(dim), "rows of {dim} columns");
+    let level = Level::detect();
+    let mut found = vec![TopK::new(k, ties); queries.len() / dim];
+    let mut products = vec![0.0; QUERY_BLOCK.min(found.len()) * TABLE_BLOCK.min(table.len() / dim)];
+    for (first, queries) in (0..).step_by(QUERY_BLOCK).zip(queries.chunks(QUERY_BLOCK * dim)) {
+        let rows = queries.len() / dim;
+        let queries = View::new(queries, rows, dim);
+        for (base, block) in (0..).step_by(TABLE_BLOCK).zip(table.chunks(TABLE_BLOCK * dim)) {
+            let width = block.len() / dim;
+            let products = &mut products[..rows * width];
+            gemm(products, Output::Write, 1.0, queries, View::new(block, width, dim).t());
+            for (row, products) in products.chunks_exact(width).enumerate() {
+                scan(level, &mut found[first + row], products, base, &|index| skip(first + row, index));
+            }
+        }
+    }
+    found
+}
+
+fn scan(level: Level, top: &mut TopK, products: &[f32], base: u32, skip: &dyn Fn(u32) -> bool) {
+    for (at, stretch) in (base..).step_by(STRIDE).zip(products.chunks(STRIDE)) {
+        if !reduce::any_reaches(level, stretch, top.threshold()) {
+            continue;
+        }
+        for (index, &score) in (at..).zip(stretch) {
+            let below = score < top.threshold();
+            if !below && !skip(index) {
+                top.consider(score, index);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

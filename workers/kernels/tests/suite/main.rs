@@ -1,0 +1,9 @@
+//! The kernels against a naive machine: values, gradients, levels, memory, and a small training run.
+
+mod check;
+mod gradients;
+mod levels;
+mod machine;
+mod naive;
+mod speed_scratch;
+mod tapes;

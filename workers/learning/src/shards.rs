@@ -1,0 +1,142 @@
+//! A step's gradient, computed on threads.
+//!
+//! In: a model and a batch. Out: the batch's loss, its gradient and the gradient's length. Micro-batch `i` belongs to
+//! shard `i mod shards`, a shard does its micro-batches in order into its own gradient, and shards are summed in
+//! order: which thread does which shard changes nothing, not even the last bit.
+
+use recmesh_kernels::{Grads, ParamId, Params, Tape, Workspace};
+use recmesh_models::Trainable;
+
+use crate::batches::{micro_batch_size, noise, shards};
+use crate::clip::sum_of_squares;
+use crate::threads::share;
+
+/// Elements in a piece of a tensor: what a thread sums, or updates, at a time. Fixed, since norms are summed by it.
+pub(crate) const PIECE: usize = 1 << 14;
+/// Elements that are skipped together when they are zero: about a row of a table.
+const BLOCK: usize = 64;
+/// Elements below which another thread costs more than it saves.
+pub(crate) const WORTH_A_THREAD: usize = 1 << 18;
+
+/// Where a step stands in the run; noise derives from it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Seed of the run.
+    pub seed: u64,
+    /// Steps done before.
+    pub step: u64,
+}
+
+/// What a step's backward pass found, beside the gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Found {
+    /// Sum of the losses.
+    pub loss: f64,
+    /// Weight of the batch; the gradient is that of `loss / weight`.
+    pub weight: f64,
+    /// L2 norm of the gradient.
+    pub norm: f64,
+}
+
+/// Gradient memory of all shards; the first one also holds their sum.
+pub(crate) struct Shards {
+    shards: Vec<Shard>,
+}
+
+struct Shard {
+    grads: Grads,
+    workspace: Workspace,
+    /// Loss of each micro-batch of this shard, in order.
+    losses: Vec<f64>,
+}
+
+impl Shards {
+    /// Memory for batches of up to `batch_size` examples.
+    pub fn new(params: &Params, batch_size: usize) -> Self {
+        let shard = |_| Shard { grads: Grads::zeros(params), workspace: Workspace::default(), losses: Vec::new() };
+        Self { shards: (0..shards(batch_size)).map(shard).collect() }
+    }
+
+    /// Loss and gradient of a batch; [`Shards::gradient`] holds the latter until the next call.
+    pub fn differentiate<T: Trainable>(
+        &mut self,
+        model: &T,
+        batch: &[&T::Example],
+        place: Place,
+        threads: usize,
+    ) -> Found {
+        let weight: f64 = batch.iter().map(|example| model.weight(example)).sum();
+        let scale = (1.0 / weight) as f32;
+        let micro_batches: Vec<&[&T::Example]> = batch.chunks(micro_batch_size(batch.len())).collect();
+        let count = self.shards.len();
+
+        share(threads, self.shards.iter_mut().enumerate().collect(), |(at, shard): (usize, &mut Shard)| {
+            shard.losses.clear();
+            // The other shards were left at zero when they were summed.
+            if at == 0 {
+                shard.grads.clear();
+            }
+            for (index, examples) in micro_batches.iter().enumerate().skip(at).step_by(count) {
+                let (dropout, sampling) = noise(place.seed, place.step, index);
+                let mut tape = Tape::train(model.params(), &mut shard.workspace, dropout);
+                let loss = model.loss(&mut tape, examples, sampling);
+                shard.losses.push(f64::from(tape.value(loss)[0]));
+                tape.backward(&[(loss, scale)], &mut shard.grads);
+            }
+        });
+
+        let loss = (0..micro_batches.len()).map(|index| self.shards[index % count].losses[index / count]).sum();
+        Found { loss, weight, norm: self.sum(model.params(), threads).sqrt() }
+    }
+
+    /// The gradient of the last batch.
+    pub fn gradient(&self) -> &Grads {
+        &self.shards[0].grads
+    }
+
+    /// Sums all shards into the first and zeroes the others; gives the sum's squared length.
+    fn sum(&mut self, params: &Params, threads: usize) -> f64 {
+        let Some((first, others)) = self.shards.split_first_mut() else { return 0.0 };
+        let mut total = 0.0;
+        for (index, tensor) in params.tensors().iter().enumerate() {
+            let id = ParamId(index);
+            let threads = if tensor.data.len() < WORTH_A_THREAD { 1 } else { threads };
+            let mut squares = vec![0.0f64; tensor.data.len().div_ceil(PIECE)];
+            let mut from: Vec<_> = others.iter_mut().map(|other| other.grads.get_mut(id).chunks_mut(PIECE)).collect();
+            let pieces = first.grads.get_mut(id).chunks_mut(PIECE).zip(&mut squares).map(|(into, square)| Sum {
+                into,
+                from: from.iter_mut().filter_map(Iterator::next).collect(),
+                square,
+            });
+            share(threads, pieces.collect(), Sum::run);
+            total += squares.iter().sum::<f64>();
+        }
+        total
+    }
+}
+
+/// One piece of a tensor in every shard.
+struct Sum<'a> {
+    into: &'a mut [f32],
+    from: Vec<&'a mut [f32]>,
+    square: &'a mut f64,
+}
+
+impl Sum<'_> {
+    fn run(self) {
+        for from in self.from {
+            for (into, from) in self.into.chunks_mut(BLOCK).zip(from.chunks_mut(BLOCK)) {
+                // Most rows of a large table have no gradient in a micro-batch: those are read and not written.
+                if from.iter().fold(0, |bits, value| bits | value.to_bits()) << 1 == 0 {
+                    continue;
+                }
+                for (into, from) in into.iter_mut().zip(from.iter()) {
+                    *into += from;
+                }
+                // While it is in the cache: the next batch starts from zero.
+                from.fill(0.0);
+            }
+        }
+        *self.square = sum_of_squares(self.into);
+    }
+}

@@ -1,0 +1,199 @@
+//! A SASRec: its forward pass, its loss, its folder.
+//!
+//! In: packed sequences. Out: a hidden row for every position, or for the last of each sequence alone. Weights are
+//! shared until somebody trains them further, so a recommender over a model in training costs no copy.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use recmesh_catalog::Catalog;
+use recmesh_contract::config::{self, RetrievalAlgorithm, SoftmaxLoss};
+use recmesh_contract::{ItemIndex, Recommend};
+use recmesh_kernels::{Activation, Attention, Params, Span, Tape, Var};
+
+use super::super::header::Header;
+use super::super::sequence::SequenceExample;
+use super::layout::{Block, Layout, Norm};
+use super::serve::Server;
+use crate::{ModelError, Trainable, weights};
+
+/// Self-attentive sequential recommendation over item indices.
+#[derive(Clone, Debug)]
+pub struct SasRec {
+    pub(super) config: config::SasRec,
+    pub(super) items: usize,
+    pub(super) layout: Layout,
+    pub(super) params: Arc<Params>,
+}
+
+/// Sequences one after another.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    items: Vec<u32>,
+    positions: Vec<u32>,
+    spans: Vec<Span>,
+    last: Vec<u32>,
+}
+
+impl Packed {
+    pub(super) fn push(&mut self, sequence: &[ItemIndex]) {
+        let start = self.items.len() as u32;
+        for (position, &item) in (0u32..).zip(sequence) {
+            self.items.push(item);
+            self.positions.push(position);
+            self.spans.push(Span { start, end: start + position + 1 });
+        }
+        self.last.push(self.items.len() as u32 - 1);
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.items.len()
+    }
+}
+
+/// Which rows come out of the last block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Every position: training.
+    All,
+    /// The last position of each sequence: serving.
+    Last,
+}
+
+impl SasRec {
+    /// A model with fresh weights.
+    ///
+    /// # Errors
+    /// When `heads` does not divide `dim`, or there are no items.
+    pub fn new(config: &config::SasRec, items: usize, seed: u64) -> Result<Self, ModelError> {
+        Self::build(config, items, Some(seed))
+    }
+
+    fn build(config: &config::SasRec, items: usize, seed: Option<u64>) -> Result<Self, ModelError> {
+        if config.heads == 0 || !config.dim.is_multiple_of(config.heads) {
+            let reason = format!("{} heads do not divide dim {}", config.heads, config.dim);
+            return Err(ModelError::parameter("heads", reason));
+        }
+        if items == 0 {
+            return Err(ModelError::Mismatch("a model over no items; the data set is empty".to_owned()));
+        }
+        let (params, layout) = Layout::new(config, items, seed);
+        Ok(Self { config: config.clone(), items, layout, params: Arc::new(params) })
+    }
+
+    /// Writes the model's folder.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), ModelError> {
+        let algorithm = RetrievalAlgorithm::SasRec(self.config.clone());
+        weights::save(dir, &Header { algorithm, items: self.items, catalog: None }, &self.params)
+    }
+
+    pub(in super::super) fn load(dir: &Path, config: &config::SasRec, header: &Header) -> Result<Self, ModelError> {
+        let mut model = Self::build(config, header.items, None)?;
+        weights::load_arrays(dir)?.fill(model.params_mut())?;
+        Ok(model)
+    }
+
+    /// The model as it is now, ready to answer with any of its items.
+    #[must_use]
+    pub fn recommender(&self) -> Box<dyn Recommend> {
+        self.recommender_over(None)
+    }
+
+    /// The model as it is now, ready to answer; with a catalog, only with its live items.
+    #[must_use]
+    pub fn recommender_over(&self, catalog: Option<Arc<Catalog>>) -> Box<dyn Recommend> {
+        Box::new(Server::new(self.clone(), catalog))
+    }
+
+    /// Hidden rows `[rows, dim]`, normed, ready for the item table.
+    pub(super) fn forward(&self, tape: &mut Tape<'_>, batch: &Packed, rows: Rows) -> Var {
+        let drop = self.config.dropout as f32;
+        let items = tape.embed(self.layout.item, &batch.items);
+        let items = tape.scale(items, (self.config.dim as f32).sqrt());
+        let positions = tape.embed(self.layout.position, &batch.positions);
+        let x = tape.add(items, positions);
+        let mut x = tape.dropout(x, drop);
+        for (depth, block) in self.layout.blocks.iter().enumerate() {
+            let last = rows == Rows::Last && depth + 1 == self.layout.blocks.len();
+            x = self.block(tape, block, x, batch, last);
+        }
+        norm(tape, self.layout.norm, x)
+    }
+
+    fn block(&self, tape: &mut Tape<'_>, block: &Block, x: Var, batch: &Packed, last: bool) -> Var {
+        let drop = self.config.dropout as f32;
+        let normed = norm(tape, block.attention_norm, x);
+        let key = tape.linear(normed, block.key, None);
+        let value = tape.linear(normed, block.value, None);
+        let last_spans: Vec<Span>;
+        let (x, normed, spans) = if last {
+            last_spans = batch.last.iter().map(|&row| batch.spans[row as usize]).collect();
+            (tape.gather(x, &batch.last), tape.gather(normed, &batch.last), &last_spans)
+        } else {
+            (x, normed, &batch.spans)
+        };
+        let query = tape.linear(normed, block.query, None);
+        let heads = self.config.heads as usize;
+        let attended = tape.attention(query, key, value, Attention { heads, groups: heads, spans, bias: None });
+        let attended = tape.linear(attended, block.output, None);
+        let attended = tape.dropout(attended, drop);
+        let x = tape.add(x, attended);
+
+        let normed = norm(tape, block.ffn_norm, x);
+        let hidden = tape.linear(normed, block.up, Some(block.up_bias));
+        let hidden = tape.activate(hidden, Activation::Relu);
+        let hidden = tape.dropout(hidden, drop);
+        let out = tape.linear(hidden, block.down, Some(block.down_bias));
+        let out = tape.dropout(out, drop);
+        tape.add(x, out)
+    }
+}
+
+impl Trainable for SasRec {
+    type Example = SequenceExample;
+
+    fn params(&self) -> &Params {
+        &self.params
+    }
+
+    fn params_mut(&mut self) -> &mut Params {
+        Arc::make_mut(&mut self.params)
+    }
+
+    fn weight(&self, example: &SequenceExample) -> f64 {
+        example.targets(self.config.max_length as usize) as f64
+    }
+
+    fn loss(&self, tape: &mut Tape<'_>, examples: &[&SequenceExample], noise: u64) -> Var {
+        let mut batch = Packed::default();
+        let mut targets = Vec::new();
+        for example in examples {
+            if let [inputs @ .., _] = example.window(self.config.max_length as usize) {
+                batch.push(inputs);
+                targets.extend_from_slice(&example.window(self.config.max_length as usize)[1..]);
+            }
+        }
+        if targets.is_empty() {
+            return tape.constant(1, 1, &[0.0]);
+        }
+        let hidden = self.forward(tape, &batch, Rows::All);
+        match &self.config.loss {
+            SoftmaxLoss::Full(_) => tape.softmax_loss(hidden, self.layout.item, 0..self.items, &targets, None),
+            SoftmaxLoss::Sampled(sampled) => {
+                let mut random = Pcg64Mcg::seed_from_u64(noise);
+                let draws = 0..sampled.negatives;
+                let negatives: Vec<u32> = draws.map(|_| random.random_range(0..self.items as u32)).collect();
+                tape.sampled_softmax_loss(hidden, self.layout.item, &targets, &negatives, None)
+            }
+        }
+    }
+}
+
+fn norm(tape: &mut Tape<'_>, norm: Norm, x: Var) -> Var {
+    tape.layer_norm(x, norm.gain, norm.bias)
+}

@@ -1,0 +1,191 @@
+//! A pool's life: start threads, warm up, serve, drain.
+//!
+//! ## Starting => (Ready, Draining)
+//! Threads run and take calls; the pool is not ready until every engine has answered a request of its own.
+//! ## Ready => (Draining)
+//! ## Draining => (Stopped)
+//! New calls are refused, admitted ones are finished.
+//! ## Stopped
+//! Threads are joined.
+//!
+//! One system thread a pool and one arbiter, which is one OS thread, an engine. Only addresses cross to other threads.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use actix::{Actor, Addr, Arbiter, System};
+use recmesh_contract::{
+    Call, Failure, Name, Stage, Work,
+    config::{PoolConfig, PoolParams},
+};
+use recmesh_store::Store;
+use recmesh_telemetry::{PoolMetrics, PoolRecorder};
+
+use crate::{
+    batcher::Batcher,
+    engine::Engine,
+    error::PoolError,
+    gate::Gate,
+    handle::{Handle, Line},
+    load::{Loaded, load},
+    worker::Worker,
+};
+
+/// Time for one engine's warm-up request.
+const WARM_UP: Duration = Duration::from_secs(60);
+
+/// Engine threads over one model.
+pub struct Pool {
+    handle: Arc<Handle>,
+    warm_up: Work,
+    system: System,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// Loads what the pool serves and starts its threads. Not ready before [`Pool::warm_up`].
+    ///
+    /// # Errors
+    /// When an artifact is missing or refused, or a thread cannot be started.
+    pub fn start(config: &PoolConfig, store: &Store, metrics: &PoolMetrics) -> Result<Self, PoolError> {
+        let Loaded { engine, warm_up } = load(&config.name, &config.serves, store)?;
+        Self::over(config.name.clone(), &config.params, engine, warm_up, metrics)
+    }
+
+    /// A pool over a given engine.
+    pub(crate) fn over(
+        name: Name,
+        params: &PoolParams,
+        engine: Box<dyn Engine>,
+        warm_up: Work,
+        metrics: &PoolMetrics,
+    ) -> Result<Self, PoolError> {
+        let recorder = metrics.of(name.as_str());
+        let workers = (0..params.engines.max(1)).map(|_| (engine.fork(), recorder.clone())).collect();
+        let (system, thread, addresses) =
+            start_threads(&name, params, workers).map_err(|source| PoolError::Thread { pool: name.clone(), source })?;
+        let gate = || Gate::new(params.queue.max(1) as usize, recorder.clone());
+        let lines = addresses.into_iter().map(|address| Line { address, gate: gate() }).collect();
+        let handle =
+            Handle { name, lines, warm: AtomicBool::new(false), next: AtomicUsize::new(0), recorder: recorder.clone() };
+        Ok(Self { handle: Arc::new(handle), warm_up, system, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The stage that callers hold; it outlives the pool and then refuses.
+    #[must_use]
+    pub fn stage(&self) -> Arc<dyn Stage> {
+        Arc::clone(&self.handle) as Arc<dyn Stage>
+    }
+
+    /// The pool's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.handle.name
+    }
+
+    /// Sends every engine a request of its own through its queue; the pool is ready when all have answered.
+    ///
+    /// # Errors
+    /// The failure of the first engine that does not answer.
+    pub async fn warm_up(&self) -> Result<(), Failure> {
+        for line in &self.handle.lines {
+            let ticket = line.gate.admit().map_err(|why| self.handle.refuse(why))?;
+            let deadline = Instant::now() + WARM_UP;
+            let call = Call { work: self.warm_up.clone(), deadline, request_id: "warm-up".into() };
+            Handle::wait(self.handle.send(line, ticket, call)?).await?;
+        }
+        self.handle.warm.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Refuses new calls, finishes the admitted ones and joins the threads. A second call returns when the first has.
+    pub async fn drain(&self) {
+        self.handle.lines.iter().for_each(|line| line.gate.close());
+        for line in &self.handle.lines {
+            line.gate.emptied().await;
+        }
+        self.system.stop();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::warn!(pool = %self.handle.name, "a pool's system thread ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.handle.lines.iter().for_each(|line| line.gate.close());
+        self.system.stop();
+    }
+}
+
+type Started = (System, Vec<Addr<Worker>>);
+
+/// Starts the system's thread and an arbiter for each worker.
+fn start_threads(
+    name: &Name,
+    params: &PoolParams,
+    workers: Vec<(Box<dyn Engine>, PoolRecorder)>,
+) -> io::Result<(System, thread::JoinHandle<()>, Vec<Addr<Worker>>)> {
+    let (sender, started) = mpsc::channel::<io::Result<Started>>();
+    let params = params.clone();
+    let thread = thread::Builder::new().name(format!("pool-{name}")).spawn(move || {
+        let runner = System::new();
+        let system = System::current();
+        let mut arbiters = Vec::new();
+        let mut start = |(engine, recorder)| {
+            let arbiter = Arbiter::try_new()?;
+            let handle = arbiter.handle();
+            arbiters.push(arbiter);
+            io::Result::Ok(start_worker(&handle, &params, engine, recorder))
+        };
+        let addresses: io::Result<Vec<_>> = workers.into_iter().map(&mut start).collect();
+        if addresses.is_err() {
+            system.stop();
+        }
+        let told = sender.send(addresses.map(|addresses| (system.clone(), addresses)));
+        if told.is_err() {
+            system.stop();
+        }
+        // Returns when the system is stopped, which stops every arbiter.
+        if let Err(error) = runner.run() {
+            tracing::warn!(%error, "a pool's system ended early");
+        }
+        for arbiter in arbiters {
+            if arbiter.join().is_err() {
+                tracing::warn!("an engine thread ended by a panic");
+            }
+        }
+    })?;
+    let (system, addresses) =
+        started.recv().unwrap_or_else(|_| Err(io::Error::other("the system's runtime could not be made")))?;
+    Ok((system, thread, addresses))
+}
+
+fn start_worker(
+    arbiter: &actix::ArbiterHandle,
+    params: &PoolParams,
+    engine: Box<dyn Engine>,
+    recorder: PoolRecorder,
+) -> Addr<Worker> {
+    let queue = params.queue.max(1) as usize;
+    // A batch larger than the queue could never fill up.
+    let batcher = Batcher::new((params.max_batch as usize).min(queue), params.max_batch_age.duration());
+    Worker::start_in_arbiter(arbiter, move |ctx| {
+        // One more than the gate lets in, so that the gate alone decides: a mailbox at its bound also holds the sender
+        // back for one message after it has room again.
+        ctx.set_mailbox_capacity(queue + 1);
+        Worker::new(engine, batcher, recorder)
+    })
+}

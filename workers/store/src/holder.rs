@@ -1,0 +1,101 @@
+//! Who works in a run's folder: a small file beside the state, readable while the state is locked.
+//!
+//! In: the holding process tells its pid and where it listens. Out: other processes read it. The record counts only
+//! while its lock is held, so that a killed process leaves no false record.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process,
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, StoreError, write_atomic};
+
+const RECORD: &str = "run.json";
+const LOCK: &str = "run.lock";
+
+/// The process that works in a run's folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Where it listens, once it does: `127.0.0.1:8080`.
+    #[serde(default)]
+    pub address: Option<String>,
+}
+
+impl Holder {
+    /// The living holder of `folder`, where one has told.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+        let lock = folder.join(LOCK);
+        let file = match File::open(&lock) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(StoreError::io(&lock, "open"))?,
+        };
+        // Shared, so that two processes that look do not take each other for the holder.
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                let record = folder.join(RECORD);
+                match fs::read(&record) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(StoreError::io(&record, "read")(error)),
+                    // Written by another version, perhaps: then it tells nothing.
+                    Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+                }
+            }
+            Err(TryLockError::Error(error)) => Err(StoreError::io(&lock, "lock")(error)),
+        }
+    }
+}
+
+/// This process's record; goes away when dropped.
+#[derive(Debug)]
+pub struct Holding {
+    record: PathBuf,
+    holder: Mutex<Holder>,
+    _locked: File,
+}
+
+impl Holding {
+    /// Takes the record; called only by the process that already holds the state's own lock.
+    pub fn take(folder: &Path) -> Result<Self> {
+        let (record, lock) = (folder.join(RECORD), folder.join(LOCK));
+        // A record of a killed process goes before the lock comes, so that it never looks alive.
+        match fs::remove_file(&record) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(StoreError::io(&record, "remove")(error)),
+            _ => {}
+        }
+        let locked = File::options().create(true).append(true).open(&lock).map_err(StoreError::io(&lock, "open"))?;
+        // Waits at most for a reader of the record, which is done at once.
+        locked.lock().map_err(StoreError::io(&lock, "lock"))?;
+        let holding =
+            Self { record, holder: Mutex::new(Holder { pid: process::id(), address: None }), _locked: locked };
+        holding.change(|_| {})?;
+        Ok(holding)
+    }
+
+    /// Changes the record.
+    pub fn change(&self, change: impl FnOnce(&mut Holder)) -> Result<()> {
+        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut holder);
+        // Two fields of plain text always serialize.
+        write_atomic(&self.record, &serde_json::to_vec(&*holder).unwrap_or_default())
+    }
+
+    /// The record.
+    pub fn holder(&self) -> Holder {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.record);
+    }
+}

@@ -1,0 +1,149 @@
+//! The folder of artifacts: `<root>/<kind>/<name>/<version>/`. In: artifact ids. Out: drafts and checked artifacts.
+//!
+//! Several processes may use one store: versions appear by rename and never change. A store that cannot be written,
+//! such as a read-only mount, can still be opened and read.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use recmesh_contract::{ArtifactId, ArtifactKind, Name, Version};
+
+use crate::{Artifact, Draft, Result, StoreError, draft, gc, manifest::MANIFEST};
+
+/// Checkpoints of running jobs, by artifact.
+const CHECKPOINTS: &str = ".checkpoints";
+
+/// A folder of artifacts; clones are the same store.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Opens the store at `root`, makes the folder if needed, and removes drafts whose process is gone.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or is no folder.
+    pub fn open(root: &Path) -> Result<Self> {
+        fs::create_dir_all(root).map_err(StoreError::io(root, "create"))?;
+        let root = fs::canonicalize(root).map_err(StoreError::io(root, "open"))?;
+        draft::sweep(&root)?;
+        Ok(Self { root })
+    }
+
+    /// The store's folder, absolute.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where an artifact is or would be.
+    #[must_use]
+    pub fn path(&self, id: &ArtifactId) -> PathBuf {
+        folder_of(&self.root, id)
+    }
+
+    /// Whether the artifact was committed; says nothing of its digests.
+    #[must_use]
+    pub fn contains(&self, id: &ArtifactId) -> bool {
+        self.path(id).join(MANIFEST).is_file()
+    }
+
+    /// Every committed artifact, by kind, name and version.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed.
+    pub fn list(&self) -> Result<Vec<ArtifactId>> {
+        let mut ids = versions(&self.root)?;
+        ids.retain(|id| self.contains(id));
+        Ok(ids)
+    }
+
+    /// Starts an artifact.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn draft(&self, id: &ArtifactId) -> Result<Draft> {
+        Draft::new(&self.root, id, self.path(id))
+    }
+
+    /// Opens an artifact after checking the digest of every file.
+    ///
+    /// # Errors
+    /// [`StoreError::Absent`] when it is not there; [`StoreError::Damaged`], naming the file and the reason, when it
+    /// is not exactly what its manifest says.
+    pub fn open_artifact(&self, id: &ArtifactId) -> Result<Artifact> {
+        Artifact::open(self.path(id), id)
+    }
+
+    /// Removes an artifact, whole or damaged, in one step; nothing happens when it is not there. Its checkpoints stay.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn remove(&self, id: &ArtifactId) -> Result<()> {
+        draft::discard(&self.root, &self.path(id), id)
+    }
+
+    /// Removes every artifact that is neither in `keep` nor, over any number of steps, an input of one that is; also
+    /// the checkpoints of artifacts that are committed or not kept. Gives back the removed artifacts.
+    ///
+    /// # Errors
+    /// When the manifest of a kept artifact cannot be read (nothing is removed then), or the store cannot be written.
+    pub fn gc(&self, keep: &BTreeSet<ArtifactId>) -> Result<Vec<ArtifactId>> {
+        gc::collect(self, keep)
+    }
+
+    /// The folder for the checkpoints of the job that makes `id`; not made by this.
+    #[must_use]
+    pub fn checkpoint_folder(&self, id: &ArtifactId) -> PathBuf {
+        folder_of(&self.root.join(CHECKPOINTS), id)
+    }
+
+    /// Every artifact that has a checkpoint folder.
+    pub(crate) fn checkpoints(&self) -> Result<Vec<ArtifactId>> {
+        versions(&self.root.join(CHECKPOINTS))
+    }
+
+    /// Removes the checkpoints of an artifact.
+    pub(crate) fn remove_checkpoints(&self, id: &ArtifactId) -> Result<()> {
+        draft::discard(&self.root, &self.checkpoint_folder(id), id)
+    }
+}
+
+fn folder_of(root: &Path, id: &ArtifactId) -> PathBuf {
+    root.join(id.kind.folder()).join(id.name.as_str()).join(id.version.as_str())
+}
+
+/// Every `<kind>/<name>/<version>` folder; entries with other names are not the store's and are passed over.
+fn versions(root: &Path) -> Result<Vec<ArtifactId>> {
+    let mut ids = Vec::new();
+    for kind in ArtifactKind::ALL {
+        let of_kind = root.join(kind.folder());
+        for name in entries(&of_kind)? {
+            let versions = of_kind.join(&name);
+            let Ok(name) = Name::new(name) else { continue };
+            let found = entries(&versions)?;
+            let found = found.iter().filter_map(|version| Version::parse(version));
+            ids.extend(found.map(|version| ArtifactId { kind, name: name.clone(), version }));
+        }
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn entries(folder: &Path) -> Result<Vec<String>> {
+    let listed = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
+        other => other.map_err(StoreError::io(folder, "list"))?,
+    };
+    let mut names = Vec::new();
+    for entry in listed {
+        let name = entry.map_err(StoreError::io(folder, "list"))?.file_name();
+        names.extend(name.into_string());
+    }
+    Ok(names)
+}
