@@ -101,7 +101,8 @@ fn log(response: &Response, began: Instant) {
             tracing::error!(status, ms, reason = failure.reason, diagnostic = failure.diagnostic, "failed");
         }
         Some(failure) => {
-            tracing::info!(status, ms, reason = failure.reason, diagnostic = failure.diagnostic, "refused");
+            // Counted by reason; a line for each would make an overload worse.
+            tracing::debug!(status, ms, reason = failure.reason, diagnostic = failure.diagnostic, "refused");
         }
         None => tracing::debug!(status, ms, "answered"),
     }

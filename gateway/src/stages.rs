@@ -53,7 +53,7 @@ pub(crate) async fn drive(
         (Err(failure), Some(fallback)) if replaceable(&failure) => {
             let Ok(items) = way.stand_in(fallback, &context, k).await else { return Err(failure) };
             way.note(Step::Retrieve, failure.reason, route.fallback_model.clone());
-            tracing::warn!(%failure, "retrieval failed; the fallback answers");
+            log(&failure, "retrieval failed; the fallback answers");
             return Ok(way.answer(items));
         }
         (Err(failure), _) => return Err(failure),
@@ -130,7 +130,7 @@ impl<'a> Way<'a> {
         let unranked = work(candidates, Arc::new(BTreeMap::new()));
         match self.call(Step::Finish, &self.route.tokenize, unranked, self.deadline).await {
             Ok(Done::Items(items)) => {
-                tracing::warn!(%failure, "ranking failed; the retrieval order stands");
+                log(&failure, "ranking failed; the retrieval order stands");
                 self.note(Step::Rank, failure.reason, self.route.release.models.get("retrieve").cloned());
                 Ok(items)
             }
@@ -203,6 +203,14 @@ fn replaceable(failure: &Failure) -> bool {
     match failure.class {
         Class::Overloaded | Class::DeadlineExceeded | Class::Unavailable | Class::Internal => true,
         Class::Invalid | Class::NotFound | Class::Cancelled => false,
+    }
+}
+
+/// Defects are told aloud; the rest is counted, because a line for each would make an overload worse.
+fn log(failure: &Failure, what: &'static str) {
+    match failure.class {
+        Class::Internal => tracing::error!(%failure, what),
+        _ => tracing::debug!(%failure, what),
     }
 }
 

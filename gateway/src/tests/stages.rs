@@ -151,7 +151,6 @@ async fn a_ranking_that_fails_or_hangs_keeps_the_retrieval_order() {
         assert_eq!(got.stages(), ["tokenize", "retrieve", "rank", "finish"]);
     }
     let world = World::new("ranked");
-    world.rank.fails(Class::Invalid, reason::BAD_FIELD);
     world.rank.does(|_| Does::Answer(Err(Failure::new(Class::Invalid, reason::BAD_FIELD, "k: odd"))));
     assert_eq!(
         world.post(USER).await.problem(),

@@ -19,7 +19,7 @@ pub enum PoolError {
         artifact: ArtifactId,
         /// What is wrong with it.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// A catalog cannot be read.
     #[error("pool {pool} cannot read the catalog {}", path.display())]
@@ -30,7 +30,7 @@ pub enum PoolError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: CatalogError,
+        source: Box<CatalogError>,
     },
     /// Histories cannot be read.
     #[error("pool {pool} cannot read the histories {}", path.display())]
@@ -41,7 +41,7 @@ pub enum PoolError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// Histories and catalog are not of one data set.
     #[error(
@@ -67,7 +67,7 @@ pub enum PoolError {
         artifact: ArtifactId,
         /// What is wrong with it.
         #[source]
-        source: ModelError,
+        source: Box<ModelError>,
     },
     /// The operating system gives no thread.
     #[error("pool {pool} cannot start its threads: ask for fewer engines or raise the process's limit")]

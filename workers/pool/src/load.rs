@@ -34,11 +34,12 @@ pub(crate) fn load(pool: &Name, serves: &Serves, store: &Store) -> Result<Loaded
         Serves::Tokenize { tokenizer, dataset } => {
             let catalog = open_catalog(pool, tokenizer, store)?;
             let path = open(pool, dataset, store)?.path().join(HISTORIES);
-            let unread = |source| PoolError::Histories { pool: pool.clone(), path: path.clone(), source };
+            let unread =
+                |source| PoolError::Histories { pool: pool.clone(), path: path.clone(), source: Box::new(source) };
             let histories = Histories::open(&path).map_err(unread)?;
             same_items(pool, &path, &histories, catalog.len())?;
             let request = Request {
-                user: (histories.len() > 0).then(|| histories.id(0).to_owned()),
+                user: (!histories.is_empty()).then(|| histories.id(0).to_owned()),
                 history: None,
                 k: 1,
                 exclude: first_items(&catalog).take(1).map(|item| catalog.id(item).to_owned()).collect(),
@@ -51,8 +52,9 @@ pub(crate) fn load(pool: &Name, serves: &Serves, store: &Store) -> Result<Loaded
         Serves::Retrieve { model, tokenizer } => {
             let catalog = open_catalog(pool, tokenizer, store)?;
             let artifact = open(pool, model, store)?;
-            let recommender = retrieval::load(artifact.path(), Some(Arc::clone(&catalog)))
-                .map_err(|source| PoolError::Model { pool: pool.clone(), artifact: model.clone(), source })?;
+            let recommender = retrieval::load(artifact.path(), Some(Arc::clone(&catalog))).map_err(|source| {
+                PoolError::Model { pool: pool.clone(), artifact: model.clone(), source: Box::new(source) }
+            })?;
             let (context, finish) = (context(&catalog), finish());
             let warm_up = Work::Retrieve { context, candidates: WARM_UP_ITEMS, finish: Some(finish) };
             Ok(Loaded { engine: Box::new(RetrieveEngine::new(recommender, catalog)), warm_up })
@@ -63,7 +65,7 @@ pub(crate) fn load(pool: &Name, serves: &Serves, store: &Store) -> Result<Loaded
             let ranker = ranking::load(artifact.path()).map_err(|source| PoolError::Model {
                 pool: pool.clone(),
                 artifact: model.clone(),
-                source,
+                source: Box::new(source),
             })?;
             let candidate = |item| Candidate { item, score: 0.0, tasks: vec![] };
             let candidates = first_items(&catalog).map(candidate).collect();
@@ -77,7 +79,7 @@ fn open(pool: &Name, artifact: &ArtifactId, store: &Store) -> Result<Artifact, P
     store.open_artifact(artifact).map_err(|source| PoolError::Artifact {
         pool: pool.clone(),
         artifact: artifact.clone(),
-        source,
+        source: Box::new(source),
     })
 }
 
@@ -87,7 +89,11 @@ fn open_catalog(pool: &Name, tokenizer: &ArtifactId, store: &Store) -> Result<Ar
 }
 
 fn read_catalog(pool: &Name, path: &Path) -> Result<Catalog, PoolError> {
-    Catalog::open(path).map_err(|source| PoolError::Catalog { pool: pool.clone(), path: path.to_owned(), source })
+    Catalog::open(path).map_err(|source| PoolError::Catalog {
+        pool: pool.clone(),
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 /// Models index their tables by these items without looking.

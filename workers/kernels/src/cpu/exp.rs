@@ -4,6 +4,7 @@
 //! slow a whole step down. NaN stays NaN.
 
 use super::Isa;
+use super::reduce::{LANES, fold_sum};
 
 /// Adding this to a small float rounds it to an integer, which then stands in the low mantissa bits.
 const ROUND: f32 = 12_582_912.0;
@@ -39,6 +40,24 @@ pub(crate) fn exp<S: Isa>(x: f32) -> f32 {
 #[inline(always)]
 pub(crate) fn sigmoid<S: Isa>(x: f32) -> f32 {
     1.0 / (1.0 + exp::<S>(-x))
+}
+
+/// `row` becomes `e^(row − max)`; returns its sum.
+#[inline(always)]
+pub(crate) fn exp_below<S: Isa>(row: &mut [f32], max: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (body, tail) = row.as_chunks_mut::<LANES>();
+    for chunk in body {
+        for i in 0..LANES {
+            chunk[i] = exp::<S>(chunk[i] - max);
+            lanes[i] += chunk[i];
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(tail) {
+        *value = exp::<S>(*value - max);
+        *lane += *value;
+    }
+    fold_sum(lanes)
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@
 use crate::ParamId;
 use crate::buffer::Buffer;
 use crate::cpu::elementwise::{add_scaled, scale};
-use crate::cpu::exp::exp;
+use crate::cpu::exp::exp_below;
 use crate::cpu::kernel;
 use crate::cpu::matmul::{Output, View, gemm};
-use crate::cpu::reduce::{LANES, dot, fold_sum, max_of};
+use crate::cpu::reduce::{dot, max_of};
 use crate::graph::{Backward, Forward, Value, Var};
 use crate::ops::softmax_loss::weights_of;
 
@@ -34,19 +34,7 @@ kernel! {
         }
         let largest = max_of(row);
         let max = if largest > own { largest } else { own };
-        let mut lanes = [0.0; LANES];
-        let (body, tail) = row.as_chunks_mut::<LANES>();
-        for chunk in body {
-            for i in 0..LANES {
-                chunk[i] = exp::<S>(chunk[i] - max);
-                lanes[i] += chunk[i];
-            }
-        }
-        for (lane, value) in lanes.iter_mut().zip(tail) {
-            *value = exp::<S>(*value - max);
-            *lane += *value;
-        }
-        (max, fold_sum(lanes))
+        (max, exp_below::<S>(row, max))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use recmesh_kernels::{Activation, Attention, Init, ParamId, Params, RelativeBias, Role, Span, Tape, Workspace};
 
-use crate::check::{Model, check, check_with_masks};
+use crate::check::{Model, check, check_some, check_with_masks};
 use crate::machine::Machine;
 
 /// Parameters by name, drawn wide enough to leave linear regions.
@@ -191,6 +191,41 @@ fn attention_over_spans_groups_and_distances() {
 }
 
 #[test]
+fn attention_over_spans_longer_than_a_panel() {
+    // 45 keys in two panels, 19 queries: enough for values to be copied together, and a short last block.
+    let (p, id) = params(&[("q", 19, 10), ("k", 45, 5), ("v", 45, 5), ("bias", 2, 30), ("probe", 1, 10)]);
+    for causal in [false, true] {
+        let model = model!(m, (id: Vec<ParamId> = id.clone(), causal: bool = causal), {
+            let (q, k, v) = (m.embed(id[0], &ids(19)), m.embed(id[1], &ids(45)), m.embed(id[2], &ids(45)));
+            let end = |i: u32| if *causal { 26 + i } else { 45 };
+            let spans: Vec<Span> = (0..19).map(|i| Span { start: 2, end: end(i) }).collect();
+            let query: Vec<u32> = (0..19).map(|i| 25 + i).collect();
+            let bias = Some(RelativeBias { table: id[3], query: &query, key: &ids(45) });
+            let y = m.attention(q, k, v, Attention { heads: 2, groups: 1, spans: &spans, bias });
+            probe(m, y, 19, id[4])
+        });
+        check(&p, &model, 3e-4);
+    }
+}
+
+#[test]
+fn softmax_loss_over_more_rows_than_a_chunk_and_more_classes_than_a_block() {
+    let (p, id) = params(&[("x", 300, 3), ("table", 1300, 3)]);
+    let model = model!(m, (id: Vec<ParamId> = id), {
+        let x = m.embed(id[0], &ids(300));
+        let targets: Vec<u32> = (0..300).map(|i| i * 41 % 1200).collect();
+        m.softmax_loss(x, id[1], 50..1300, &targets, None)
+    });
+    check_some(&p, &model, 3e-4, 211);
+    let model = model!(m, (id: Vec<ParamId> = vec![ParamId(0), ParamId(1)]), {
+        let x = m.embed(id[0], &ids(300));
+        let targets: Vec<u32> = (0..300).map(|i| i * 41 % 1200).collect();
+        m.sampled_softmax_loss(x, id[1], &targets, &[7, 41, 41, 82, 1299], None)
+    });
+    check_some(&p, &model, 3e-4, 31);
+}
+
+#[test]
 fn softmax_loss_over_a_range_of_classes() {
     for (rows, width, classes) in [(1, 3, 0..1), (5, 8, 2..40), (0, 4, 0..9), (3, 4, 0..21)] {
         let (p, id) = params(&[("x", rows, width), ("table", 40, width)]);
@@ -233,5 +268,5 @@ fn dropout_has_the_gradient_of_its_mask() {
         let y = m.dropout(x, 0.3);
         probe(m, y, 6, id[1])
     });
-    check_with_masks(&p, &model, 1e-4, noise, &VecDeque::from([mask]));
+    check_with_masks(&p, &model, 1e-4, noise, VecDeque::from([mask]));
 }

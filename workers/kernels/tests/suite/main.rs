@@ -5,5 +5,4 @@ mod gradients;
 mod levels;
 mod machine;
 mod naive;
-mod speed_scratch;
 mod tapes;

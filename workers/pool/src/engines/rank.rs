@@ -56,13 +56,16 @@ impl Engine for RankEngine {
             _ => vec![],
         };
         let items: Vec<Vec<ItemIndex>> = batch.iter().map(items).collect();
-        let query = |(work, items)| match work {
-            &Work::Rank { ref context, .. } => {
-                Some(RankQuery { history: &context.history, user: context.user, candidates: items })
-            }
-            _ => None,
-        };
-        let queries: Vec<RankQuery<'_>> = batch.iter().zip(items.iter().map(Vec::as_slice)).filter_map(query).collect();
+        let queries: Vec<RankQuery<'_>> = batch
+            .iter()
+            .zip(&items)
+            .filter_map(|(work, candidates)| match work {
+                Work::Rank { context, .. } => {
+                    Some(RankQuery { history: &context.history, user: context.user, candidates })
+                }
+                _ => None,
+            })
+            .collect();
         let mut scores = self.model.rank(&queries).map(Vec::into_iter);
         drop(queries);
         let mut answer = |work| match (work, &mut scores) {
