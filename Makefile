@@ -23,3 +23,17 @@ crds: ## rewrite crds/yaml from the types
 
 licences: ## check licences, sources and duplicate versions; needs cargo-deny
 	$(CARGO) deny check licenses bans sources
+
+bench: ## building blocks beside plain ways of doing the same; `make bench ONLY=decode` runs a part
+	$(CARGO) bench --bench micro -- $(ONLY)
+
+bench-serving: ## latency and throughput over HTTP on two cores; needs python3 and wrk
+	$(CARGO) build --release --bin recmesh
+	python3 benches/serving.py target/release/recmesh benches/manifests/serving-*.yaml
+
+SUITES ?= floors sasrec lazy muon census
+
+bench-quality: ## quality on real data, hours: `make bench-quality RECMESH_DATA=FOLDER SUITES=floors`; needs python3
+	@test -n "$(RECMESH_DATA)" || { echo "set RECMESH_DATA to the folder with the data sets; see benches/README.md"; exit 1; }
+	$(CARGO) build --release --bin recmesh
+	python3 benches/quality.py --data "$(RECMESH_DATA)" $(if $(PEER),--peer "$(PEER)") $(SUITES)

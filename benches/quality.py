@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Quality of the models on real data: writes the manifests of a suite, runs `recmesh train -o json`, prints a table.
 
-    python3 benches/quality.py --data ../shared/data floors sasrec lazy muon census
-    python3 benches/quality.py --data … --peer /path/to/python-with-torch sasrec
+    python3 benches/quality.py --data "$RECMESH_DATA" floors sasrec lazy muon census
+    python3 benches/quality.py --data "$RECMESH_DATA" --peer /path/to/python-with-torch sasrec
 
 Every suite writes benches/results/<suite>.json with the date, the hardware, each run's parameters, metrics with their
 intervals, wall and processor time and peak memory. `--peer` also runs the PyTorch twin of SASRec on the same data.

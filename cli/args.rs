@@ -92,6 +92,10 @@ pub struct Up {
     /// The address to serve on; port 0 takes a free one. It is printed and written to `<state>/address`.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
+    /// Where the traces of requests are sent, as OTLP over gRPC: http://localhost:4317. Without it none are made.
+    #[cfg(feature = "otlp")]
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// `recmesh train`.

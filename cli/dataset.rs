@@ -28,11 +28,12 @@ fn generate(options: &Generate) -> Result<()> {
     let params = (checked.valid.datasets.iter())
         .find_map(|(known, params)| (known.as_str() == name).then_some(params))
         .with_context(|| format!("the manifests have no Dataset {name}; they have {}", names.join(", ")))?;
-    let Source::Planted(world) = &params.source else {
-        anyhow::bail!("Dataset {name} reads files: only a planted one can be generated");
-    };
+    anyhow::ensure!(
+        matches!(params.source, Source::Planted(_)),
+        "Dataset {name} reads files: only a planted one can be generated"
+    );
     std::fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
-    recmesh_data::planted::write_files(world, &options.out, options.format.into())?;
+    recmesh_data::planted::write_files(name, params, &options.out, options.format.into())?;
     console::say(&format!("written to {}; `dataset.yaml` there reads it", options.out.display()));
     Ok(())
 }

@@ -17,7 +17,8 @@ pub fn run(options: &Get) -> Result<()> {
     let state = State::existing(&options.state)?;
     let (reports, releases) = (state.records.reports()?, state.records.releases()?);
     if options.output == Output::Json {
-        let releases: Vec<_> = releases.iter().map(|(name, release)| json!({"pipeline": name, "release": release})).collect();
+        let releases: Vec<_> =
+            releases.iter().map(|(name, release)| json!({"pipeline": name, "release": release})).collect();
         console::say(&serde_json::to_string_pretty(&json!({"resources": reports, "releases": releases}))?);
         return Ok(());
     }

@@ -14,6 +14,8 @@ use tokio::{
     sync::watch,
 };
 
+use crate::console;
+
 /// A wish to stop that threads poll and tasks await.
 pub struct Interrupt {
     /// Raised by the first interrupt.
@@ -47,6 +49,7 @@ impl Interrupt {
                     if raised.flag.swap(true, Ordering::Relaxed) {
                         std::process::exit(INTERRUPTED);
                     }
+                    console::warn("stopping; once more ends at once");
                     raised.told.send_replace(true);
                 }
             });

@@ -12,6 +12,7 @@ mod interrupt;
 mod manifests;
 mod progress;
 mod state;
+mod traces;
 mod train;
 mod up;
 mod validate;
@@ -25,7 +26,12 @@ use clap::Parser;
 fn main() -> ExitCode {
     let args = Args::parse();
     let filter = std::env::var("RECMESH_LOG").unwrap_or_else(|_| args.log.clone());
-    if let Err(error) = recmesh_telemetry::logging::init(&filter, args.log_format.into(), Vec::new()) {
+    // Kept to the end: dropping it sends the traces that wait.
+    let (layers, _traces) = match traces::start(&args.command) {
+        Ok(started) => started,
+        Err(error) => return console::fail(&error),
+    };
+    if let Err(error) = recmesh_telemetry::logging::init(&filter, args.log_format.into(), layers) {
         return console::fail(&error.into());
     }
     let done = match args.command {

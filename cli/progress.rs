@@ -1,5 +1,5 @@
-//! Progress of jobs on the terminal: one bar a job, kept as a line when it ends. Silent where standard error is no
-//! terminal, but for one line a job.
+//! Progress of jobs on the terminal: one bar a job, kept as a line when it ends. Where standard error is no terminal
+//! there is one line a job; `--log debug` tells every step of progress as well.
 
 use std::sync::Mutex;
 
@@ -11,6 +11,7 @@ use crate::console;
 /// A bar for one job.
 pub struct Bar {
     bar: ProgressBar,
+    subject: String,
     step: Mutex<&'static str>,
 }
 
@@ -23,14 +24,15 @@ impl Bar {
         if let Ok(style) = style {
             bar.set_style(style.progress_chars("=> "));
         }
-        bar.set_prefix(format!("{kind}/{name}"));
-        Self { bar, step: Mutex::new("") }
+        let subject = format!("{kind}/{name}");
+        bar.set_prefix(subject.clone());
+        Self { bar, subject, step: Mutex::new("") }
     }
 
     /// Ends the bar with one line that says how the job went.
     pub fn finish(&self, report: &JobReport) {
         self.bar.finish_and_clear();
-        let subject = format!("{}/{}", report.kind, report.name);
+        let subject = &self.subject;
         let made = report.produced.as_ref().map_or(String::new(), |id| format!(" {}", id.version));
         let told = match report.state {
             JobState::Reused => "in store".to_owned(),
@@ -48,11 +50,13 @@ impl Bar {
 
 impl Reporter for Bar {
     fn progress(&self, progress: Progress) {
-        if let Ok(mut step) = self.step.lock() {
-            if *step != progress.step {
-                *step = progress.step;
-                self.bar.reset();
-            }
+        let Progress { step, done, total, note } = &progress;
+        tracing::debug!(job = %self.subject, step, done, total, note, "progress");
+        if let Ok(mut step) = self.step.lock()
+            && *step != progress.step
+        {
+            *step = progress.step;
+            self.bar.reset();
         }
         self.bar.set_length(progress.total);
         self.bar.set_position(progress.done);

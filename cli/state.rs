@@ -21,7 +21,8 @@ impl State {
     /// # Errors
     /// When another process holds it, or it cannot be written.
     pub fn open(folder: &Path) -> Result<Self> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the state folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the state folder {}", folder.display()))?;
         let records = RunState::open(folder)?;
         let store = Store::open(&folder.join("artifacts"))?;
         Ok(Self { store, records })
@@ -32,7 +33,11 @@ impl State {
     /// # Errors
     /// When there is none, or another process holds it.
     pub fn existing(folder: &Path) -> Result<Self> {
-        anyhow::ensure!(folder.is_dir(), "there is no state folder {}: `recmesh up` or `train` makes one", folder.display());
+        anyhow::ensure!(
+            folder.is_dir(),
+            "there is no state folder {}: `recmesh up` or `train` makes one",
+            folder.display()
+        );
         Self::open(folder)
     }
 }

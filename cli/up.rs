@@ -32,10 +32,13 @@ use crate::{args::Up, console, interrupt::Interrupt, manifests, state::State, wo
 pub fn run(options: &Up) -> Result<()> {
     let checked = manifests::read(&options.manifests)?;
     let folders = manifests::folders(&checked, &options.place)?;
-    let listener = TcpListener::bind(options.listen)
-        .with_context(|| format!("cannot listen on {} (choose another with --listen, port 0 takes a free one)", options.listen))?;
+    let listener = TcpListener::bind(options.listen).with_context(|| {
+        format!("cannot listen on {} (choose another with --listen, port 0 takes a free one)", options.listen)
+    })?;
     listener.set_nonblocking(true)?;
     let state = State::open(&options.place.state)?;
+    // One that a killed process left would mislead.
+    let _ = fs::remove_file(options.place.state.join(ADDRESS));
     let interrupt = Interrupt::install()?;
     let done = work::all(&checked.valid, &folders, &options.place, &state, &interrupt)?;
     console::say(&work::table(&done.reports));
@@ -87,7 +90,8 @@ async fn serve(
     let app = recmesh_gateway::app(Gateway { routes, stages, telemetry, limits: Limits::default() })?;
     console::say(&format!("\nserving on http://{address} — try:\n\n{lines}\n"));
     let wish = Arc::clone(interrupt);
-    recmesh_gateway::serve(listener, app, async move { wish.raised().await }).await?;
+    // Nothing balances over this process, so nothing needs notice of its end.
+    recmesh_gateway::serve(listener, app, async move { wish.raised().await }, std::future::ready(())).await?;
     console::warn("stopping: finishing what was admitted");
     for pool in pools {
         pool.drain().await;
@@ -96,10 +100,7 @@ async fn serve(
 }
 
 /// The digest of each tokenizer's catalog, for the releases.
-fn digests(
-    store: &Store,
-    made: &BTreeMap<JobKey, ArtifactId>,
-) -> Result<BTreeMap<ArtifactId, String>> {
+fn digests(store: &Store, made: &BTreeMap<JobKey, ArtifactId>) -> Result<BTreeMap<ArtifactId, String>> {
     let tokenizers = made.values().filter(|id| id.kind == ArtifactKind::Tokenizer);
     tokenizers
         .map(|id| Ok((id.clone(), Catalog::open(&store.path(id).join(recmesh_jobs::CATALOG))?.digest().to_owned())))

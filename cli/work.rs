@@ -1,11 +1,11 @@
 //! All jobs of a plan, one at a time in order of reference, with progress.
 
-use std::{collections::BTreeMap, path::PathBuf, thread};
+use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering, thread};
 
 use anyhow::{Context, Result};
-use recmesh_contract::{ArtifactId, JobReport};
-use recmesh_jobs::Bench;
-use recmesh_plan::{JobKey, Valid};
+use recmesh_contract::{ArtifactId, JobReport, JobState};
+use recmesh_jobs::{Bench, Remedy};
+use recmesh_plan::{JobKey, PlannedJob, Valid};
 
 use crate::{args::Place, console, interrupt::Interrupt, progress::Bar, state::State};
 
@@ -30,33 +30,59 @@ pub fn all(
 ) -> Result<Done> {
     let threads = place.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
     let mut done = Done { reports: Vec::new(), made: BTreeMap::new() };
+    // The report of a reused artifact stands: it tells what making it took.
+    let known: Vec<Option<ArtifactId>> = state.records.reports()?.into_iter().map(|report| report.produced).collect();
     let folder = |dataset: &str| folders.get(dataset).cloned().unwrap_or_default();
-    for job in recmesh_plan::plan(valid).jobs {
+    let jobs = recmesh_plan::plan(valid).jobs;
+    known_names(&jobs, &place.retrain)?;
+    for job in jobs {
+        let stopped = interrupt.flag.load(Ordering::Relaxed);
+        anyhow::ensure!(!stopped, "stopped before {}; what was made is kept, and the same command goes on", job.key);
         let config = recmesh_plan::job_config(valid, &job.key, &done.made, &folder)?;
         let bar = Bar::start(job.key.kind.as_str(), job.key.name.as_str());
         let bench = Bench { store: &state.store, threads, reporter: &bar, stop: &interrupt.flag };
-        let subject = format!("{}/{}", job.key.kind, job.key.name);
+        let subject = job.key.to_string();
         let again = place.retrain.iter().any(|name| name == job.key.name.as_str() || config.name.as_str() == name);
         if again {
             recmesh_jobs::discard(&config, &state.store).with_context(|| subject.clone())?;
         }
-        let report = recmesh_jobs::run(&config, &bench).with_context(|| {
-            format!("{subject} (to make a damaged artifact anew: --retrain {})", config.name)
+        let mut report = recmesh_jobs::run(&config, &bench).map_err(|error| {
+            let way_out = match error.remedy() {
+                Some(Remedy::Anew) => format!("; --retrain {} makes it anew", config.name),
+                Some(Remedy::GoOn) => "; the same command goes on after it".to_owned(),
+                None => String::new(),
+            };
+            anyhow::anyhow!("{subject}: {error}{way_out}")
         })?;
+        // A model's artifact bears the model's name; the report is its job's.
+        report.name = job.key.name.clone();
         bar.finish(&report);
         if let Some(made) = &report.produced {
             done.made.insert(job.key.clone(), made.clone());
         }
-        state.records.put_report(&report)?;
+        if report.state != JobState::Reused || !known.contains(&report.produced) {
+            state.records.put_report(&report)?;
+        }
         done.reports.push(report);
     }
     Ok(done)
 }
 
+/// Refuses a `--retrain` that fits no job: most likely a slip that would leave the damage in place.
+fn known_names(jobs: &[PlannedJob], retrain: &[String]) -> Result<()> {
+    for name in retrain {
+        let fits = jobs.iter().any(|job| [job.key.name.as_str(), job.artifact.as_str()].contains(&name.as_str()));
+        let names = || jobs.iter().map(|job| job.key.name.to_string()).collect::<Vec<_>>().join(", ");
+        anyhow::ensure!(fits, "--retrain {name}: the manifests have no job of that name; they have {}", names());
+    }
+    Ok(())
+}
+
 /// Every metric of every evaluation as a table.
 #[must_use]
 pub fn table(reports: &[JobReport]) -> String {
-    let mut rows = vec![["EVALUATION", "METRIC", "OF", "SPLIT", "MASKING", "VALUE", "95% INTERVAL"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["EVALUATION", "METRIC", "OF", "SPLIT", "MASKING", "VALUE", "95% INTERVAL"].map(str::to_owned).to_vec()];
     for report in reports.iter().filter(|report| report.kind == "EvaluationJob") {
         for metric in &report.metrics {
             rows.push(vec![

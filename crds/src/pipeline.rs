@@ -32,7 +32,7 @@ use crate::reference::StageRef;
     .message("weights mix the scores of ranking tasks: add a rank stage or remove weights")
     .field_path(".weights")
     .reason(Reason::FieldValueForbidden))]
-#[x_kube(validation = Rule::new("self.maxK <= self.candidates")
+#[x_kube(validation = Rule::new("!has(self.rank) || self.maxK <= self.candidates")
     .message("maxK is larger than candidates: raise candidates or lower maxK")
     .field_path(".maxK")
     .reason(Reason::FieldValueInvalid))]

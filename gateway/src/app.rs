@@ -10,6 +10,7 @@ use recmesh_contract::{Name, Stage, config::RouteTable};
 use recmesh_telemetry::{PipelineMetrics, Telemetry};
 
 use crate::{
+    decode::Large,
     edge::{Ids, around},
     openapi::document,
     parse::Routes,
@@ -67,6 +68,7 @@ pub(crate) struct Inner {
     pub(crate) routes: Routes,
     pub(crate) telemetry: Telemetry,
     pub(crate) limits: Limits,
+    pub(crate) large: Large,
     /// Records requests that name no pipeline there is.
     pub(crate) unrouted: PipelineMetrics,
     pub(crate) openapi: String,
@@ -88,6 +90,7 @@ pub fn app(gateway: Gateway) -> Result<Router, GatewayError> {
     let inner = Inner {
         routes,
         limits,
+        large: Large::new(),
         unrouted: metrics.of("none"),
         openapi: document().to_string(),
         telemetry: telemetry.clone(),

@@ -12,8 +12,6 @@ use axum::{
 use futures_util::StreamExt;
 use recmesh_contract::{Class, Failure, reason};
 
-use crate::reply::MEDIA_TYPE;
-
 /// How long a body may take to arrive.
 const TIME: Duration = Duration::from_secs(10);
 
@@ -21,7 +19,8 @@ const TIME: Duration = Duration::from_secs(10);
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Vec<u8>, Failure> {
     let multipart = |value: &[u8]| value.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"));
     if headers.get(header::CONTENT_TYPE).is_some_and(|value| multipart(value.as_bytes())) {
-        return Err(Failure::new(Class::Invalid, MEDIA_TYPE, "Content-Type: send the JSON as the body itself"));
+        let text = "Content-Type: send the JSON as the body itself";
+        return Err(Failure::new(Class::Invalid, reason::UNSUPPORTED_MEDIA_TYPE, text));
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let length = length.and_then(|length| length.parse::<u64>().ok());

@@ -1,4 +1,4 @@
-//! Around every request: an id, the caller's trace, one log line.
+//! Around every request: an id, a span in the caller's trace, one log line.
 //!
 //! A caller's `x-request-id` is kept when it is short and printable, otherwise one is made; `traceparent` is kept when
 //! it can be read. Both go back with the response. The failure a response tells of is logged here, once.
@@ -20,7 +20,7 @@ use axum::{
 };
 use recmesh_contract::Class;
 use recmesh_telemetry::{TraceParent, adopt};
-use tracing::Instrument;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::reply::Told;
 
@@ -58,10 +58,14 @@ pub(crate) async fn around(State(ids): State<Ids>, mut request: Request, next: N
     let trace = given_trace(request.headers());
     let span = tracing::info_span!(
         "request",
+        otel.kind = "server",
         request_id = %id,
-        trace_id = tracing::field::Empty,
+        trace_id = Empty,
         method = %request.method(),
         path = request.uri().path(),
+        pipeline = Empty,
+        status = Empty,
+        reason = Empty,
     );
     if let Some(trace) = trace {
         span.record("trace_id", format!("{:032x}", trace.trace));
@@ -95,6 +99,11 @@ fn given_trace(headers: &HeaderMap) -> Option<TraceParent> {
 
 fn log(response: &Response, began: Instant) {
     let status = response.status().as_u16();
+    let span = Span::current();
+    span.record("status", status);
+    if let Some(Told(failure)) = response.extensions().get() {
+        span.record("reason", failure.reason);
+    }
     let ms = began.elapsed().as_secs_f64() * 1000.0;
     match response.extensions().get::<Told>().map(|told| &told.0) {
         Some(failure) if failure.class == Class::Internal => {

@@ -39,7 +39,10 @@ pub fn document() -> Value {
     }
     let mut ready = responses("Every stage of every pipeline is ready.", &reference::<Readiness>(&mut writes));
     let readiness = reference::<Readiness>(&mut writes);
-    ready.insert("503".to_owned(), response("Some stages are not ready.", "application/json", &readiness));
+    ready.insert(
+        "503".to_owned(),
+        response("Some stages are not ready, or the process is stopping.", "application/json", &readiness),
+    );
     let live = responses("The process answers.", &reference::<Liveness>(&mut writes));
     let text = json!({"type": "string"});
     let mut metrics = Map::new();

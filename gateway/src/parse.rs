@@ -1,13 +1,13 @@
-//! From bytes and headers to a request's meaning, once; nothing is checked again after it.
+//! From a body and headers to a request's meaning, once; nothing is checked again after it.
 //!
-//! In: a body, headers, the pipelines there are. Out: the pipeline, a `Request` and the time it has. Every failure
+//! In: a decoded body, headers, the pipelines there are. Out: the pipeline, a `Request` and the time it has. Every failure
 //! names the field, as `field: what is wrong`.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::HeaderMap;
 use recmesh_contract::{Class, Failure, Request, config::Seen, reason};
-use serde_json::{Number, error::Category};
+use serde_json::Number;
 
 use crate::{
     route::Served,
@@ -29,8 +29,8 @@ pub(crate) struct Parsed<'a> {
 }
 
 /// Parses a request for recommendations.
-pub(crate) fn parse<'a>(body: &[u8], headers: &HeaderMap, routes: &'a Routes) -> Result<Parsed<'a>, Failure> {
-    let RecommendBody { user, history, k, pipeline, exclude, filters, deadline_ms } = json(body)?;
+pub(crate) fn parse<'a>(body: RecommendBody, headers: &HeaderMap, routes: &'a Routes) -> Result<Parsed<'a>, Failure> {
+    let RecommendBody { user, history, k, pipeline, exclude, filters, deadline_ms } = body;
     let route = find(pipeline.as_deref(), routes)?;
     let params = &route.params;
     let k = match k {
@@ -63,33 +63,9 @@ pub(crate) fn parse<'a>(body: &[u8], headers: &HeaderMap, routes: &'a Routes) ->
     Ok(Parsed { route, request, time })
 }
 
-fn bad(field: &str, text: &str) -> Failure {
+/// The caller's mistake in a field.
+pub(crate) fn bad(field: &str, text: &str) -> Failure {
     Failure::new(Class::Invalid, reason::BAD_FIELD, format!("{field}: {text}"))
-}
-
-fn json(body: &[u8]) -> Result<RecommendBody, Failure> {
-    let failure = |text: String| Failure::new(Class::Invalid, reason::BAD_BODY, text);
-    if body.trim_ascii().is_empty() {
-        return Err(failure("the body is empty; send a JSON object such as {\"user\":\"u42\",\"k\":10}".to_owned()));
-    }
-    // A struct would also be read from an array, field by field.
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(failure("the body is an array; send a JSON object such as {\"user\":\"u42\",\"k\":10}".to_owned()));
-    }
-    let error = match serde_json::from_slice(body) {
-        Ok(parsed) => return Ok(parsed),
-        Err(error) => error,
-    };
-    if error.classify() != Category::Data {
-        return Err(failure(format!("the body is not JSON: {error}")));
-    }
-    // Only a body that failed is read a second time, to learn the path of the field.
-    let mut again = serde_json::Deserializer::from_slice(body);
-    let path = serde_path_to_error::deserialize::<_, RecommendBody>(&mut again).err().map(|e| e.path().to_string());
-    match path {
-        Some(path) if path != "." => Err(bad(&path, &error.to_string())),
-        _ => Err(failure(format!("the body cannot be read: {error}"))),
-    }
 }
 
 fn find<'a>(pipeline: Option<&str>, routes: &'a Routes) -> Result<&'a Served, Failure> {

@@ -14,6 +14,7 @@ use crate::{
     app::{Inner, ROUTES},
     edge::RequestId,
     reply,
+    serve::Stopping,
     wire::{Liveness, NotReady, Readiness},
 };
 
@@ -22,8 +23,9 @@ pub(crate) async fn live() -> Response {
     reply::probe(true, &Liveness { live: true })
 }
 
-/// `GET /readyz`: 200 only when every stage of every pipeline has answered a request of its own.
-pub(crate) async fn ready(State(gateway): State<Arc<Inner>>) -> Response {
+/// `GET /readyz`: 200 only when every stage of every pipeline has answered a request of its own and nobody has asked
+/// this process to stop.
+pub(crate) async fn ready(State(gateway): State<Arc<Inner>>, stopping: Option<Extension<Stopping>>) -> Response {
     let mut not_ready = Vec::new();
     for route in gateway.routes.values() {
         for (step, pooled) in route.steps().filter(|(_, pooled)| !pooled.stage.ready()) {
@@ -31,8 +33,9 @@ pub(crate) async fn ready(State(gateway): State<Arc<Inner>>) -> Response {
             not_ready.push(NotReady { pipeline, stage: step.name(), pool });
         }
     }
-    let ready = not_ready.is_empty();
-    reply::probe(ready, &Readiness { ready, not_ready })
+    let stopping = stopping.is_some_and(|Extension(stopping)| stopping.is_said());
+    let ready = not_ready.is_empty() && !stopping;
+    reply::probe(ready, &Readiness { ready, stopping, not_ready })
 }
 
 /// `GET /metrics`.
@@ -63,5 +66,5 @@ pub(crate) async fn no_method(Extension(RequestId(id)): Extension<RequestId>, re
     let path = request.uri().path();
     let takes = ROUTES.iter().find(|(_, route)| *route == path).map_or("another method", |(method, _)| method);
     let text = format!("{path} takes {takes}, not {}", request.method());
-    reply::problem(Failure::new(Class::Invalid, reason::NO_SUCH_ROUTE, text), &id)
+    reply::problem(Failure::new(Class::Invalid, reason::METHOD_NOT_ALLOWED, text), &id)
 }

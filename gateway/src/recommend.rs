@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use recmesh_contract::{Class, Failure, reason};
 use tokio::time::Instant;
 
-use crate::{admit::admit, app::Inner, body, edge::RequestId, parse::parse, reply, stages};
+use crate::{admit::admit, app::Inner, body, decode::decode, edge::RequestId, parse::parse, reply, stages};
 
 /// `POST /v1/recommend`.
 pub(crate) async fn recommend(
@@ -30,10 +30,12 @@ async fn steps(gateway: &Inner, id: Arc<str>, request: Request) -> Result<Respon
     let (head, body) = request.into_parts();
     let parsed = async {
         let bytes = body::read(&head.headers, body, gateway.limits.body_bytes).await?;
-        parse(&bytes, &head.headers, &gateway.routes)
+        let body = decode(bytes, &gateway.large).await?;
+        parse(body, &head.headers, &gateway.routes)
     };
     // Before a pipeline is known the failure is nobody's.
     let parsed = parsed.await.inspect_err(|failure| gateway.unrouted.answered(failure.reason))?;
+    tracing::Span::current().record("pipeline", parsed.route.name.as_str());
     let place = admit(parsed.route, since)?;
     let answer = stages::drive(parsed.route, parsed.request, since + parsed.time, id).await;
     match answer {

@@ -18,9 +18,6 @@ use crate::{
     wire::{Problem, RecommendReply, ReleaseBody},
 };
 
-/// A body of a media type that can never be read.
-pub(crate) const MEDIA_TYPE: &str = "mediaType";
-
 /// Seconds after which an overloaded or stopping part may be asked again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
@@ -32,8 +29,10 @@ pub(crate) struct Told(pub(crate) Failure);
 fn status(failure: &Failure) -> (StatusCode, &'static str) {
     match (failure.class, failure.reason) {
         (Class::Invalid, reason::BODY_TOO_LARGE) => (StatusCode::PAYLOAD_TOO_LARGE, "body too large"),
-        (Class::Invalid, MEDIA_TYPE) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type"),
-        (Class::Invalid, reason::NO_SUCH_ROUTE) => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
+        (Class::Invalid, reason::UNSUPPORTED_MEDIA_TYPE) => {
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type")
+        }
+        (Class::Invalid, reason::METHOD_NOT_ALLOWED) => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
         (Class::Invalid, _) => (StatusCode::BAD_REQUEST, "invalid request"),
         (Class::NotFound, _) => (StatusCode::NOT_FOUND, "not found"),
         (Class::Overloaded, reason::TOO_MANY_REQUESTS) => (StatusCode::TOO_MANY_REQUESTS, "too many requests"),

@@ -10,14 +10,11 @@
 //! Each stage sees the time that is left. Where something can stand in for a stage, a share of the time is kept back
 //! for it. A stage that fails for the caller's fault is never replaced.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use recmesh_contract::{Call, Candidate, Class, Context, Done, Failure, Finish, Item, Request, Work, reason};
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument, field::Empty};
 
 use crate::{
     answer::Answer,
@@ -116,19 +113,16 @@ impl<'a> Way<'a> {
         if candidates.is_empty() {
             return Ok(vec![]);
         }
-        let work = |candidates, weights| {
-            let finish = Some(Finish { k, weights });
-            Work::Rank { context: Arc::clone(context), candidates, finish }
-        };
-        let ranked = work(candidates.clone(), Arc::clone(&self.route.weights));
-        let failure = match self.call(Step::Rank, rank, ranked, self.deadline - self.reserve).await {
+        let finish = Some(Finish { k, weights: Arc::clone(&self.route.weights) });
+        let work = Work::Rank { context: Arc::clone(context), candidates: candidates.clone(), finish };
+        let failure = match self.call(Step::Rank, rank, work, self.deadline - self.reserve).await {
             Ok(Done::Items(items)) => return Ok(items),
             Ok(_) => wrong_reply(Step::Rank),
             Err(failure) if replaceable(&failure) => failure,
             Err(failure) => return Err(failure),
         };
-        let unranked = work(candidates, Arc::new(BTreeMap::new()));
-        match self.call(Step::Finish, &self.route.tokenize, unranked, self.deadline).await {
+        let work = Work::Describe { candidates, k };
+        match self.call(Step::Finish, &self.route.tokenize, work, self.deadline).await {
             Ok(Done::Items(items)) => {
                 log(&failure, "ranking failed; the retrieval order stands");
                 self.note(Step::Rank, failure.reason, self.route.release.models.get("retrieve").cloned());
@@ -174,11 +168,20 @@ impl<'a> Way<'a> {
         }
         let request_id = Arc::clone(&self.request_id);
         let call = Call { work, deadline: deadline.into_std(), request_id };
-        let result = timeout_at(deadline, pooled.stage.call(call)).await.unwrap_or_else(|_| Err(late()));
+        let span =
+            tracing::info_span!("stage", otel.name = step.name(), pool = %pooled.pool, ms = Empty, reason = Empty);
+        // Inside the span, so that a pool's own span becomes its child.
+        let reply = span.in_scope(|| pooled.stage.call(call));
+        let result = timeout_at(deadline, reply).instrument(span.clone()).await.unwrap_or_else(|_| Err(late()));
         let time = began.elapsed();
         self.route.metrics.stage(step.name(), time);
         // Microseconds are as fine as anybody reads.
-        self.stages.push(StageBody { name: step.name(), ms: time.as_micros() as f64 / 1000.0 });
+        let ms = time.as_micros() as f64 / 1000.0;
+        span.record("ms", ms);
+        if let Err(failure) = &result {
+            span.record("reason", failure.reason);
+        }
+        self.stages.push(StageBody { name: step.name(), ms });
         result
     }
 

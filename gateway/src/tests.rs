@@ -3,6 +3,8 @@
 mod requests;
 mod service;
 mod stages;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -117,15 +119,15 @@ fn context(history: Vec<u32>) -> Done {
     Done::Context(Arc::new(Context { user: None, history, unknown: 0, exclude: vec![], allowed: None }))
 }
 
-/// Knows every user but `new`; finishes unranked candidates as `r<index>`.
+/// Knows every user but `new`; describes unranked candidates as `r<index>`.
 fn tokenize(work: &Work) -> Does {
     Does::Answer(Ok(match work {
         Work::Tokenize(request) => {
             let unknown = request.user.as_deref() == Some("new") || request.history.as_ref().is_some_and(Vec::is_empty);
             context(if unknown { vec![] } else { vec![3, 4] })
         }
-        Work::Rank { candidates, finish: Some(finish), .. } => {
-            let described = candidates.iter().take(finish.k).map(|c| item(&format!("r{}", c.item), c.score));
+        Work::Describe { candidates, k } => {
+            let described = candidates.iter().take(*k).map(|c| item(&format!("r{}", c.item), c.score));
             Done::Items(described.collect())
         }
         _ => Done::Items(vec![]),

@@ -149,13 +149,17 @@ pub struct Liveness {
     pub live: bool,
 }
 
-/// Whether every stage of every pipeline is ready.
+/// Whether requests can be sent: every stage of every pipeline is ready and the process is not stopping.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
-    /// Whether all are.
+    /// Whether they can.
     pub ready: bool,
-    /// Those that are not.
+    /// Whether the process has been asked to stop; absent until it is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub stopping: bool,
+    /// The stages that are not ready.
     pub not_ready: Vec<NotReady>,
 }
 

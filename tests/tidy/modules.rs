@@ -39,8 +39,11 @@ fn every_source_file_is_compiled() {
         all.extend(sources(&source));
         for kind in ["tests", "benches", "examples"] {
             for file in sources(&root.join(folder).join(kind)) {
-                if file.parent().is_some_and(|parent| parent.ends_with(kind)) {
-                    reach(&file, file.parent().unwrap(), &mut reached);
+                // Cargo's roots: `<kind>/<name>.rs` and `<kind>/<name>/main.rs`.
+                let parent = file.parent().unwrap();
+                let folder = if file.ends_with("main.rs") { parent.parent().unwrap() } else { parent };
+                if folder.ends_with(kind) {
+                    reach(&file, parent, &mut reached);
                 }
                 all.insert(file);
             }

@@ -202,6 +202,9 @@ fn aliases_do_not_explode() {
     }
     let found = messages(&[("a.yaml", &text)]);
     assert!(found[0].contains("aliases copy more than 10000 values"), "{found:?}");
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(200_000), vec!["*a"; 5000].join(", "));
+    let found = messages(&[("a.yaml", &long)]);
+    assert!(found[0].contains("aliases copy more than 10000 values"), "{found:?}");
     let deep = "[".repeat(5000);
     assert!(!messages(&[("a.yaml", &deep)]).is_empty());
 }

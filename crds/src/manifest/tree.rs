@@ -13,6 +13,8 @@ use crate::resource::Position;
 
 /// Most nodes that aliases may copy in one file; a small file cannot become a huge tree.
 const ALIASED_NODES: usize = 10_000;
+/// Bytes of text that weigh as much as a node.
+const NODE_BYTES: usize = 64;
 /// Deepest nesting; far beyond any manifest, far below the stack.
 const DEPTH: usize = 64;
 
@@ -94,9 +96,10 @@ impl Node {
 
     fn size(&self) -> usize {
         1 + match &self.data {
+            Data::Scalar(Value::String(text)) => text.len() / NODE_BYTES,
             Data::Scalar(_) | Data::Mistaken => 0,
             Data::List(items) => items.iter().map(Self::size).sum(),
-            Data::Fields(fields) => fields.iter().map(|(_, _, node)| node.size()).sum(),
+            Data::Fields(fields) => fields.iter().map(|(key, _, node)| key.len() / NODE_BYTES + node.size()).sum(),
         }
     }
 }
@@ -186,6 +189,7 @@ impl<'a> Reader<'a> {
 
     fn fields(&mut self, depth: usize) -> Result<Data, Mistake> {
         let mut fields: Vec<(String, Position, Node)> = Vec::new();
+        let mut places: HashMap<String, Position> = HashMap::new();
         while let Some((event, at)) = self.next()? {
             if event == Event::MappingEnd {
                 break;
@@ -194,12 +198,15 @@ impl<'a> Reader<'a> {
             let Some((event, value_at)) = self.next()? else { break };
             let value = self.node(event, value_at, depth + 1)?;
             let Some(name) = self.key(key) else { continue };
-            match fields.iter().find(|(other, _, _)| *other == name) {
-                Some((_, first, _)) => {
+            match places.get(&name) {
+                Some(first) => {
                     let message = format!("field {name} is given twice, first on line {}: remove one", first.line);
                     self.mistakes.push(Mistake { at, message });
                 }
-                None => fields.push((name, at, value)),
+                None => {
+                    places.insert(name.clone(), at);
+                    fields.push((name, at, value));
+                }
             }
         }
         Ok(Data::Fields(fields))

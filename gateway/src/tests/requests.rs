@@ -107,7 +107,7 @@ async fn the_content_type_does_not_matter_unless_it_can_never_be_json() {
         assert_eq!(send(fine).await.status, 200, "{fine}");
     }
     let got = send("Multipart/form-data; boundary=x").await;
-    assert_eq!(got.problem(), (415, "mediaType", Some("Content-Type")));
+    assert_eq!(got.problem(), (415, "unsupportedMediaType", Some("Content-Type")));
 }
 
 #[tokio::test(start_paused = true)]

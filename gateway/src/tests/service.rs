@@ -57,10 +57,10 @@ async fn paths_and_methods_there_are_not_are_problems_too() {
     assert_eq!(got.problem(), (404, "noSuchRoute", None));
     assert!(got.detail().contains("POST /v1/recommend"), "{}", got.detail());
     let got = world.get("/v1/recommend").await;
-    assert_eq!(got.problem(), (405, "noSuchRoute", None));
+    assert_eq!(got.problem(), (405, "methodNotAllowed", None));
     assert_eq!(got.header("allow"), Some("POST"));
     let got = world.send(Request::delete("/livez").body(Body::empty()).unwrap()).await;
-    assert_eq!(got.problem(), (405, "noSuchRoute", None));
+    assert_eq!(got.problem(), (405, "methodNotAllowed", None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,12 +143,10 @@ fn a_route_to_a_pool_that_is_not_there_is_refused_by_name() {
 }
 
 /// One exchange over a socket; the connection ends with it.
-async fn exchange(address: std::net::SocketAddr, body: &str) -> String {
+async fn exchange(address: std::net::SocketAddr, start: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!(
-        "POST /v1/recommend HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
+    let length = body.len();
+    let head = format!("{start} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
     stream.write_all((head + body).as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
@@ -161,13 +159,28 @@ async fn serves_over_a_socket_and_stops_when_told() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = tokio::spawn(serve(listener, world.app.clone(), async move {
+    let (tell, noticed) = oneshot::channel::<()>();
+    let (release, released) = oneshot::channel::<()>();
+    let shutdown = async move {
         let _ = stopped.await;
-    }));
-    assert!(exchange(address, r#"{"user":"u42","k":1}"#).await.starts_with("HTTP/1.1 200"));
+    };
+    let notice = async move {
+        tell.send(()).unwrap();
+        let _ = released.await;
+    };
+    let served = tokio::spawn(serve(listener, world.app.clone(), shutdown, notice));
+    let recommend = || exchange(address, "POST /v1/recommend", r#"{"user":"u42","k":1}"#);
+    assert!(recommend().await.starts_with("HTTP/1.1 200"));
+    assert!(exchange(address, "GET /readyz", "").await.starts_with("HTTP/1.1 200"));
     // An idle connection does not hold up the stop.
     let _idle = TcpStream::connect(address).await.unwrap();
+
     stop.send(()).unwrap();
+    noticed.await.unwrap();
+    let ready = exchange(address, "GET /readyz", "").await;
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains(r#""stopping":true"#), "{ready}");
+    assert!(recommend().await.starts_with("HTTP/1.1 200"), "served until the notice is over");
+    release.send(()).unwrap();
     served.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }

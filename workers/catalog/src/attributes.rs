@@ -170,6 +170,11 @@ impl Attributes {
         Ok(())
     }
 
+    /// Every key that any item was given attributes under, ascending.
+    pub fn keys<'a>(&self, file: &'a SectionFile) -> Vec<&'a str> {
+        (0..self.count).map(|key| self.keys.get(file, key)).collect()
+    }
+
     /// Whether any item was given attributes under this key.
     pub fn has_key(&self, file: &SectionFile, key: &str) -> bool {
         self.key(file, key).is_some()

@@ -130,6 +130,12 @@ impl Catalog {
         self.columns.attributes.postings(&self.file, key, value)
     }
 
+    /// Every attribute that the data set has, ascending; one whose values are all empty is among them.
+    #[must_use]
+    pub fn attribute_keys(&self) -> Vec<&str> {
+        self.columns.attributes.keys(&self.file)
+    }
+
     /// Whether the data set has this attribute.
     #[must_use]
     pub fn has_attribute_key(&self, key: &str) -> bool {

@@ -54,6 +54,7 @@ fn answers_about_items() {
     assert_eq!(catalog.with_attribute("genre", "drama"), Some([1, 2].as_slice()));
     assert_eq!(catalog.with_attribute("genre", "dram"), None);
     assert_eq!(catalog.with_attribute("drama", "genre"), None);
+    assert_eq!(catalog.attribute_keys(), ["empty", "genre"]);
     assert!(catalog.has_attribute_key("empty") && !catalog.has_attribute_key("absent"));
     let trie = catalog.trie();
     assert_eq!((trie.levels(), trie.size(0), trie.size(1), trie.size(2)), (2, 1, 2, 2));

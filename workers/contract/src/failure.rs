@@ -61,8 +61,12 @@ pub mod reason {
     pub const BODY_TOO_LARGE: &str = "bodyTooLarge";
     /// The named pipeline does not exist.
     pub const NO_SUCH_PIPELINE: &str = "noSuchPipeline";
-    /// No route has this path or method.
+    /// The body is of a media type that can never be read.
+    pub const UNSUPPORTED_MEDIA_TYPE: &str = "unsupportedMediaType";
+    /// No route has this path.
     pub const NO_SUCH_ROUTE: &str = "noSuchRoute";
+    /// The path takes another method.
+    pub const METHOD_NOT_ALLOWED: &str = "methodNotAllowed";
     /// A pool's mailbox is full.
     pub const QUEUE_FULL: &str = "queueFull";
     /// The gateway already works on as many requests as it may.

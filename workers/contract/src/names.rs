@@ -18,7 +18,9 @@ pub struct Name(String);
 
 /// Why a string is no resource name.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a name: use 1 to 63 lower-case letters, digits and '-', starting and ending with a letter or digit")]
+#[error(
+    "{0:?} is not a name: use 1 to 63 lower-case letters, digits and '-', starting and ending with a letter or digit"
+)]
 pub struct NameError(pub String);
 
 impl Name {

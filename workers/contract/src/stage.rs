@@ -1,7 +1,8 @@
 //! A step of the request's way: what it is given, what it gives back.
 //!
 //! `Tokenize → Retrieve → Rank`; the last stage of a pipeline is told to [`Finish`] and answers described items, so that
-//! a gateway needs no catalog.
+//! a gateway needs no catalog. Where ranking fails, [`Work::Describe`] stands in: the retrieval order, described by the
+//! tokenize pool, which holds the catalog and no model.
 
 use std::{collections::BTreeMap, future::Future, pin::Pin, sync::Arc, time::Instant};
 
@@ -32,6 +33,26 @@ pub enum Work {
         /// Given to the last stage.
         finish: Option<Finish>,
     },
+    /// Describe candidates as they are, for a request that nobody could rank. A tokenize pool answers it.
+    Describe {
+        /// From the retrieve stage, best first.
+        candidates: Vec<Candidate>,
+        /// How many items to answer.
+        k: usize,
+    },
+}
+
+impl Work {
+    /// What is asked, in one word for logs and traces.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Tokenize(_) => "tokenize",
+            Self::Retrieve { .. } => "retrieve",
+            Self::Rank { .. } => "rank",
+            Self::Describe { .. } => "describe",
+        }
+    }
 }
 
 /// What the last stage does beside its work: mix task scores, keep `k`, describe.
@@ -50,7 +71,7 @@ pub enum Done {
     Context(Arc<Context>),
     /// The answer of a stage that is not the last.
     Candidates(Vec<Candidate>),
-    /// The answer of the last stage, best first.
+    /// The answer of the last stage and to [`Work::Describe`], best first.
     Items(Vec<Item>),
 }
 

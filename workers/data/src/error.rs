@@ -11,7 +11,7 @@ use crate::BadRow;
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// A file could not be opened.
-    #[error("cannot open {}: {source}; paths are relative to the data set's folder", path.display())]
+    #[error("cannot open {}: {source}; paths are relative to the data set's folder, which --data NAME=PATH gives", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -19,11 +19,11 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A file could not be read to its end: a disk fault, or a gzip stream that is cut short or corrupt.
-    #[error("cannot read {} beyond line {line}: {source}", path.display())]
+    #[error("cannot read {}{}: {source}", path.display(), beyond(*line))]
     Read {
         /// The file.
         path: PathBuf,
-        /// The last line that was read whole.
+        /// The last line that was read whole; 0 where there is none.
         line: u64,
         /// Why.
         source: std::io::Error,
@@ -43,11 +43,11 @@ pub enum DataError {
         path: String,
     },
     /// The file is not what its format says.
-    #[error("{}:{line}: {reason}", path.display())]
+    #[error("{}{}: {reason}", path.display(), at(*line))]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, from 1; 0 where it is the file as a whole.
         line: u64,
         /// What is wrong, and what to do.
         reason: String,
@@ -102,4 +102,30 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+fn beyond(line: u64) -> String {
+    if line == 0 { String::new() } else { format!(" beyond line {line}") }
+}
+
+fn at(line: u64) -> String {
+    if line == 0 { String::new() } else { format!(":{line}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_told_where_there_is_one() {
+        let (path, reason) = (PathBuf::from("a.parquet"), "cut short".to_owned());
+        for (line, told) in [(0, "a.parquet: cut short"), (7, "a.parquet:7: cut short")] {
+            let error = DataError::Malformed { path: path.clone(), line, reason: reason.clone() };
+            assert_eq!(error.to_string(), told);
+        }
+        for (line, told) in [(0, "cannot read a.parquet: gone"), (7, "cannot read a.parquet beyond line 7: gone")] {
+            let error = DataError::Read { path: path.clone(), line, source: std::io::Error::other("gone") };
+            assert_eq!(error.to_string(), told);
+        }
+    }
 }

@@ -3,9 +3,10 @@
 //! In: the folder a caller gives and the paths of a manifest. Out: paths to open, never outside the folder. Where the
 //! caller gives a file instead of a folder, that file is the main one, and the others lie beside it.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use recmesh_contract::config::{DatasetParams, Source};
+use recmesh_contract::stays_below;
 
 use crate::DataError;
 
@@ -40,11 +41,7 @@ pub(crate) fn files(params: &DatasetParams, folder: &Path) -> Result<Vec<PathBuf
 }
 
 fn inside(folder: &Path, path: &str) -> Result<PathBuf, DataError> {
-    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-    if path.is_empty() || !Path::new(path).components().all(plain) {
-        return Err(DataError::Outside { path: path.to_owned() });
-    }
-    Ok(folder.join(path))
+    if stays_below(path) { Ok(folder.join(path)) } else { Err(DataError::Outside { path: path.to_owned() }) }
 }
 
 #[cfg(test)]

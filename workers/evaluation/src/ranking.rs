@@ -1,7 +1,8 @@
 //! Evaluates task scores of a ranking model against labels.
 //!
 //! In: scores and labels, row-major `rows × tasks`, and users where there are any. Out: for each task AUC, GAUC and
-//! logloss. Sampling rows is the caller's, who then need not score the others: see [`crate::spread`].
+//! logloss over the rows whose label is known. Sampling rows is the caller's, who then need not score the others: see
+//! [`crate::spread`].
 
 use recmesh_contract::Metric;
 use recmesh_contract::config::{EvaluationParams, EvaluationSplit};
@@ -11,7 +12,8 @@ use crate::cases::mix;
 use crate::metrics::{Resampling, auc, gauc, intervals, losses};
 
 /// AUC with DeLong's interval, GAUC with a bootstrap over users, logloss with a bootstrap over rows; `of` names the
-/// task. GAUC is left out without users, or when no user has both classes. `bootstrap: 0` reports no interval at all.
+/// task. GAUC is left out without users, or when no user has both classes. `bootstrap: 0` reports no interval at all. A
+/// label that is NaN is unknown: its row is left out of its task.
 ///
 /// # Errors
 /// [`EvaluationError::Task`] naming the task, with the row or reason inside.
@@ -36,11 +38,22 @@ pub fn ranking(
         let wanted = scores.len().next_multiple_of(tasks.len());
         return Err(EvaluationError::Length { what: "scores", found: scores.len(), wanted });
     }
+    let rows = scores.len() / tasks.len();
+    if let Some(users) = users.filter(|users| users.len() != rows) {
+        return Err(EvaluationError::Length { what: "users", found: users.len(), wanted: rows });
+    }
     let mut metrics = Vec::new();
     for (at, task) in tasks.iter().enumerate() {
-        let column = |values: &[f32]| -> Vec<f32> { values.iter().skip(at).step_by(tasks.len()).copied().collect() };
+        let cell = |row: usize| row * tasks.len() + at;
+        let known: Vec<usize> = (0..rows).filter(|&row| !labels[cell(row)].is_nan()).collect();
+        let column = |values: &[f32]| -> Vec<f32> { known.iter().map(|&row| values[cell(row)]).collect() };
+        let users: Option<Vec<u32>> = users.map(|users| known.iter().map(|&row| users[row]).collect());
         let seed = mix(params.seed, at as u64);
-        let of_task = one_task(&column(scores), &column(labels), users, params.bootstrap as usize, seed);
+        let of_task = match (0..rows).find(|&row| scores[cell(row)].is_nan()) {
+            Some(row) => Err(EvaluationError::NotANumber { what: "score", row }),
+            None if known.is_empty() => Err(EvaluationError::NoTargets { split }),
+            None => one_task(&column(scores), &column(labels), users.as_deref(), params.bootstrap as usize, seed),
+        };
         let of_task = of_task.map_err(|error| EvaluationError::Task { task: task.clone(), source: Box::new(error) })?;
         metrics.extend(of_task.into_iter().map(|(name, value, interval)| Metric {
             name: name.to_owned(),
@@ -127,6 +140,22 @@ mod tests {
         assert!(bare.iter().all(|metric| metric.interval.is_none()));
         let alone = ranking(&scores, &labels, Some(&[1, 2, 3, 4]), &tasks(), &params(0)).unwrap();
         assert_eq!(alone.len(), 4, "no user has both classes: no GAUC");
+    }
+
+    #[test]
+    fn rows_with_an_unknown_label_are_left_out_of_their_task_alone() {
+        // The second row knows nothing of `share`; counted as a no, it would halve the area.
+        let (scores, labels) = ([0.1, 0.3, 0.4, 0.9, 0.8, 0.5], [0.0, 0.0, 0.0, f32::NAN, 1.0, 1.0]);
+        let metrics = ranking(&scores, &labels, Some(&[5, 6, 5]), &tasks(), &params(20)).unwrap();
+        let known = ranking(&[0.3, 0.5], &[0.0, 1.0], Some(&[5, 5]), &tasks()[1..], &params(0)).unwrap();
+        let values = |metrics: &[Metric]| metrics.iter().map(|metric| metric.value).collect::<Vec<_>>();
+        assert_eq!(metrics.len(), 6);
+        assert_eq!((metrics[0].value, values(&metrics[3..])), (1.0, values(&known)));
+        let error = ranking(&[0.1, 0.2], &[f32::NAN; 2], None, &tasks()[..1], &params(0)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "task like: the validation split has no target; choose another split or check the data set's split rule"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Evaluates a retrieval model on a split, over all items.
 //!
 //! In: a model, interactions, parameters. Out: recall, NDCG, MRR and item coverage at each cut-off, masked and raw,
-//! the illegal-ID rate, and on request the same against shuffled targets. A masked target that the user had before
-//! cannot be answered and counts as a miss.
+//! the illegal-ID rate, and on request the same against shuffled targets. Every target counts: a masked one that the
+//! user had before cannot be answered and is a miss, and so is the first item of a user for a model that answers nothing
+//! to an empty history.
 
 use recmesh_contract::config::{EvaluationParams, EvaluationSplit, Masking};
 use recmesh_contract::{Metric, Progress, Recommend, Reporter};

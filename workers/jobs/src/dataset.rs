@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use recmesh_contract::{ArtifactId, config::DatasetParams};
-use recmesh_data::{Dataset, Examples, Interactions};
+use recmesh_data::{Dataset, Interactions};
 use recmesh_store::Histories;
 
 use crate::{
@@ -19,8 +19,8 @@ pub(crate) fn make(params: &DatasetParams, folder: &Path, out: &Path, bench: &Be
     let (dataset, summary) = recmesh_data::prepare(params, folder, bench.reporter)?;
     dataset.save(out)?;
     if let Dataset::Interactions(interactions) = &dataset {
-        let users = (0..interactions.users.len())
-            .map(|user| (interactions.users.id(user), interactions.sequences.of(user)));
+        let users =
+            (0..interactions.users.len()).map(|user| (interactions.users.id(user), interactions.sequences.of(user)));
         Histories::write(&out.join(HISTORIES), users)?;
     }
     let message = (summary.bad_rows > 0).then(|| {
@@ -32,7 +32,7 @@ pub(crate) fn make(params: &DatasetParams, folder: &Path, out: &Path, bench: &Be
 
 /// Loads interactions, for jobs that need them.
 pub(crate) fn interactions(id: &ArtifactId, job: &'static str, bench: &Bench<'_>) -> Result<Interactions, JobError> {
-    match Dataset::load(open(id, bench)?.path())? {
+    match any(id, bench)? {
         Dataset::Interactions(interactions) => Ok(interactions),
         Dataset::Examples(_) => {
             Err(JobError::WrongData { dataset: id.clone(), holds: "examples", job, needs: "interactions" })
@@ -40,18 +40,7 @@ pub(crate) fn interactions(id: &ArtifactId, job: &'static str, bench: &Bench<'_>
     }
 }
 
-/// What a ranking job may be given.
-pub(crate) enum Rows {
-    /// Users and items meeting in time.
-    Interactions(Interactions),
-    /// Features and labels.
-    Examples(Examples),
-}
-
 /// Loads either sort of data set.
-pub(crate) fn rows(id: &ArtifactId, bench: &Bench<'_>) -> Result<Rows, JobError> {
-    Ok(match Dataset::load(open(id, bench)?.path())? {
-        Dataset::Interactions(interactions) => Rows::Interactions(interactions),
-        Dataset::Examples(examples) => Rows::Examples(examples),
-    })
+pub(crate) fn any(id: &ArtifactId, bench: &Bench<'_>) -> Result<Dataset, JobError> {
+    Ok(Dataset::load(open(id, bench)?.path())?)
 }

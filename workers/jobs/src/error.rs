@@ -1,6 +1,17 @@
 //! Why a job failed, with the step that did and what can be done.
 
 use recmesh_contract::{ArtifactId, Failure};
+use recmesh_learning::LearningError;
+use recmesh_store::StoreError;
+
+/// What a user can do about a failed job beside what its message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Have the job's artifact made anew: it, or its checkpoint, is damaged.
+    Anew,
+    /// Run the job again: it was stopped and goes on from its checkpoint.
+    GoOn,
+}
 
 /// Why a job failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,18 +56,29 @@ pub enum JobError {
     #[error("{0}")]
     NothingToDo(String),
     /// A column named by a task or a history rule is not in the data.
-    #[error("task {task}: data set {dataset} has no {what}; it has {has}")]
+    #[error("task {task}: data set {dataset} has no {column}")]
     NoColumn {
         /// The task.
         task: String,
         /// The data set.
         dataset: ArtifactId,
-        /// What was asked for.
-        what: String,
-        /// What there is.
-        has: String,
+        /// What was asked for, and what there is instead.
+        column: String,
     },
     /// A job was given a configuration that its kind of work cannot have.
     #[error("{0}")]
     Configuration(String),
+}
+
+impl JobError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Store(StoreError::Damaged { .. })
+            | Self::Learning(LearningError::Damaged { .. } | LearningError::Foreign { .. }) => Some(Remedy::Anew),
+            Self::Learning(LearningError::Stopped { kept: true, .. }) => Some(Remedy::GoOn),
+            _ => None,
+        }
+    }
 }

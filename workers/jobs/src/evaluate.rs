@@ -5,15 +5,13 @@ use std::{path::Path, sync::Arc};
 use recmesh_catalog::Catalog;
 use recmesh_contract::{
     ArtifactId, Metric, RankQuery,
-    config::{EvaluationParams, EvaluationSplit, JobWork, RankingParams},
+    config::{EvaluationParams, EvaluationSplit, JobWork, RankingAlgorithm, RankingParams},
 };
-use recmesh_data::Part;
+use recmesh_data::{Dataset, Part};
 use recmesh_models::ranking::{InteractionRow, TabularRow};
 
 use crate::{
-    JobError,
-    dataset::{self, Rows},
-    rows,
+    JobError, dataset, rows,
     run::{Bench, Made, is_ranking, open},
     tokenizer::CATALOG,
 };
@@ -31,7 +29,17 @@ pub(crate) fn make(
     } else {
         retrieval(model, tokenizer, data, params, bench)?
     };
-    let missed: Vec<String> = recmesh_evaluation::check(&params.gates, &metrics)?
+    let message = missed(model, params, &metrics)?;
+    Ok(Made { metrics, message })
+}
+
+/// The gates that were missed, in a sentence each; `None` when there are none.
+pub(crate) fn missed(
+    model: &ArtifactId,
+    params: &EvaluationParams,
+    metrics: &[Metric],
+) -> Result<Option<String>, JobError> {
+    let missed: Vec<String> = recmesh_evaluation::check(&params.gates, metrics)?
         .iter()
         .filter(|verdict| !verdict.passed)
         .map(|verdict| {
@@ -41,7 +49,7 @@ pub(crate) fn make(
             format!("gate missed: {} of {model} is {:.4}, wanted {wanted}", verdict.gate.metric, verdict.value)
         })
         .collect();
-    Ok(Made { metrics, message: (!missed.is_empty()).then(|| missed.join("; ")) })
+    Ok((!missed.is_empty()).then(|| missed.join("; ")))
 }
 
 fn retrieval(
@@ -74,14 +82,16 @@ fn ranking(
         EvaluationSplit::Test => Part::Test,
     };
     let sample = params.sample as usize;
-    match dataset::rows(data, bench)? {
-        Rows::Interactions(interactions) => {
-            let labelled = rows::interactions(&interactions, &ranking.tasks, part, usize::MAX, data)?.spread(sample);
+    match dataset::any(data, bench)? {
+        Dataset::Interactions(interactions) => {
+            let RankingAlgorithm::Mmoe(mmoe) = &ranking.algorithm;
+            let length = mmoe.history_length as usize;
+            let labelled = rows::interactions(&interactions, &ranking.tasks, part, length, data)?.spread(sample);
             let scores = score_interactions(artifact.path(), &labelled.rows, bench)?;
             let labels = rows::labels(labelled.rows.iter().map(|row| &row.labels));
             Ok(recmesh_evaluation::ranking(&scores, &labels, labelled.users.as_deref(), &names, params)?)
         }
-        Rows::Examples(examples) => {
+        Dataset::Examples(examples) => {
             let labelled = rows::examples(&examples, &ranking.tasks, part, data)?.spread(sample);
             let server = recmesh_models::ranking::load_tabular(artifact.path())?;
             let score = |server: &mut recmesh_models::ranking::TabularRanker, rows: &[&TabularRow]| {

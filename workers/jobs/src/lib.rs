@@ -19,7 +19,7 @@ mod usage;
 mod version;
 
 pub use dataset::HISTORIES;
-pub use error::JobError;
+pub use error::{JobError, Remedy};
 pub use run::{Bench, discard, run};
 pub use tokenizer::CATALOG;
 pub use usage::Usage;

@@ -6,7 +6,7 @@ use recmesh_contract::{
     ArtifactId,
     config::{EvaluationParams, EvaluationSplit, RankingAlgorithm, RankingParams, TrainingParams},
 };
-use recmesh_data::{AttributeColumn, Examples, Interactions, Part};
+use recmesh_data::{AttributeColumn, Dataset, Examples, Interactions, Part};
 use recmesh_kernels::Workspace;
 use recmesh_learning::{Outcome, Run, train};
 use recmesh_models::{
@@ -18,12 +18,10 @@ use recmesh_models::{
 };
 
 use crate::{
-    JobError,
-    dataset::{self, Rows},
+    JobError, dataset,
     retrieval::made,
     rows::{self, Labelled},
     run::{Bench, Made},
-    tokenizer::popularity,
 };
 
 /// Quantile buckets of a numeric column.
@@ -39,17 +37,15 @@ pub(crate) struct Task<'a> {
 
 /// Trains a model into `out`.
 pub(crate) fn make(task: &Task<'_>, out: &Path, bench: &Bench<'_>) -> Result<Made, JobError> {
-    match dataset::rows(task.dataset, bench)? {
-        Rows::Interactions(data) => over_interactions(task, &data, out, bench),
-        Rows::Examples(data) => over_examples(task, &data, out, bench),
+    match dataset::any(task.dataset, bench)? {
+        Dataset::Interactions(data) => over_interactions(task, &data, out, bench),
+        Dataset::Examples(data) => over_examples(task, &data, out, bench),
     }
 }
 
 fn over_interactions(task: &Task<'_>, data: &Interactions, out: &Path, bench: &Bench<'_>) -> Result<Made, JobError> {
     let RankingAlgorithm::Mmoe(mmoe) = &task.ranking.algorithm;
-    let part = |part| {
-        rows::interactions(data, &task.ranking.tasks, part, mmoe.history_length as usize, task.dataset)
-    };
+    let part = |part| rows::interactions(data, &task.ranking.tasks, part, mmoe.history_length as usize, task.dataset);
     let table = |column: &AttributeColumn| AttributeTable {
         name: column.name.clone(),
         size: column.values.len() as u32,
@@ -57,7 +53,7 @@ fn over_interactions(task: &Task<'_>, data: &Interactions, out: &Path, bench: &B
         ids: column.ids.clone(),
     };
     let features = InteractionFeatures {
-        popularity: popularity(data),
+        popularity: rows::occurrences(data),
         item_attributes: data.items.attributes.iter().map(table).collect(),
         users: data.users.len(),
         user_attributes: data.users.attributes.iter().map(table).collect(),
@@ -124,13 +120,12 @@ fn fit<M: Trainable>(
         seed: 0,
         gates: Vec::new(),
     };
+    // A task that cannot be measured is named now, not after a whole epoch.
+    recmesh_evaluation::ranking(&vec![0.5; labels.len()], &labels, None, &names, &params)?;
     let mut validate = |model: &M| -> Result<f64, JobError> {
-        let scores = rows::score(
-            &validation.rows,
-            bench.threads,
-            Workspace::default,
-            |workspace, rows| Ok::<_, JobError>(score(model, workspace, rows)),
-        )?;
+        let scores = rows::score(&validation.rows, bench.threads, Workspace::default, |workspace, rows| {
+            Ok::<_, JobError>(score(model, workspace, rows))
+        })?;
         let metrics = recmesh_evaluation::ranking(&scores, &labels, None, &names, &params)?;
         let aucs: Vec<f64> = metrics.iter().filter(|metric| metric.name == "auc").map(|metric| metric.value).collect();
         Ok(aucs.iter().sum::<f64>() / aucs.len().max(1) as f64)

@@ -76,6 +76,13 @@ fn fit<M: Trainable<Example = SequenceExample>>(
             task.dataset
         )));
     }
+    // Said now, not after a whole epoch.
+    if data.sequences.targets(Part::Validation).is_empty() {
+        return Err(JobError::NothingToDo(format!(
+            "data set {} has no validation target to stop by: give its split a validation part, or users more interactions",
+            task.dataset
+        )));
+    }
     let checkpoints = bench.store.checkpoint_folder(task.makes);
     let run = Run {
         checkpoints: Some(&checkpoints),
@@ -96,7 +103,9 @@ fn fit<M: Trainable<Example = SequenceExample>>(
 fn windows(data: &Interactions, length: usize) -> Vec<SequenceExample> {
     let sequences = (0..data.sequences.users()).map(|user| data.sequences.train(user));
     sequences
-        .flat_map(|items| cut(items.len(), length).into_iter().map(|window| SequenceExample { items: items[window].to_vec() }))
+        .flat_map(|items| {
+            cut(items.len(), length).into_iter().map(|window| SequenceExample { items: items[window].to_vec() })
+        })
         .collect()
 }
 

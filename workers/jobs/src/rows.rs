@@ -2,10 +2,7 @@
 
 use std::thread;
 
-use recmesh_contract::{
-    ArtifactId,
-    config::Task,
-};
+use recmesh_contract::{ArtifactId, config::Task};
 use recmesh_data::{Examples, Interactions, Part};
 use recmesh_models::ranking::{InteractionRow, TabularRow};
 
@@ -29,7 +26,8 @@ impl<R> Labelled<R> {
     }
 }
 
-/// Rows of interactions: every row of the part is an example, whether or not it enters histories.
+/// Rows of interactions: every row of the part is an example, whether or not it enters histories. A label whose number
+/// is missing is unknown.
 pub(crate) fn interactions(
     data: &Interactions,
     tasks: &[Task],
@@ -42,10 +40,13 @@ pub(crate) fn interactions(
         let when = task.when.as_ref().ok_or_else(|| JobError::NoColumn {
             task: task.name.clone(),
             dataset: id.clone(),
-            what: "labels of examples: give the task a `when`".to_owned(),
-            has: data.rows.labels.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+            column: format!("labels of its own: give the task a `when` over {}", names(&data.rows.labels)),
         })?;
-        answers.push(data.rows.reach(when)?);
+        let reached = data.rows.reach(when)?;
+        // A missing number is no answer: it teaches nothing, and nothing is measured by it.
+        let numbers = when.at_least.and_then(|_| data.rows.label(&when.column));
+        let known = |row: usize| numbers.is_none_or(|numbers| !numbers[row].is_nan());
+        answers.push(reached.into_iter().enumerate().map(|(row, yes)| known(row).then_some(yes)).collect::<Vec<_>>());
     }
     let ends = data.history_ends();
     let (mut rows, mut users) = (Vec::new(), Vec::new());
@@ -56,12 +57,27 @@ pub(crate) fn interactions(
                 history: history[history.len().saturating_sub(history_length)..].to_vec(),
                 user: Some(user as u32),
                 item: data.rows.item[row],
-                labels: answers.iter().map(|answer| Some(answer[row])).collect(),
+                labels: answers.iter().map(|answer| answer[row]).collect(),
             });
             users.push(user as u32);
         }
     }
     Ok(Labelled { rows, users: Some(users) })
+}
+
+/// How often each item occurs in the train rows. Not in the histories alone: where only rows of one answer enter those,
+/// their count would give a training row's own label away.
+pub(crate) fn occurrences(data: &Interactions) -> Vec<u32> {
+    let mut counts = vec![0; data.items.len()];
+    for (&item, _) in data.rows.item.iter().zip(&data.rows.part).filter(|&(_, &part)| part == Part::Train) {
+        counts[item as usize] += 1;
+    }
+    counts
+}
+
+/// Names of label columns, for people.
+fn names(labels: &[(String, Vec<f32>)]) -> String {
+    labels.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Rows of features.
@@ -77,8 +93,7 @@ pub(crate) fn examples(
         let column = data.labels.iter().find(|(label, _)| label == name).ok_or_else(|| JobError::NoColumn {
             task: task.name.clone(),
             dataset: id.clone(),
-            what: format!("label {name}"),
-            has: data.labels.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+            column: format!("label {name}; it has {}", names(&data.labels)),
         })?;
         labels.push(&column.1);
     }
@@ -124,7 +139,62 @@ pub(crate) fn score<R: Sync, S, E: Send>(
     })
 }
 
-/// Labels as numbers, `rows × tasks`; a missing label is the negative class.
+/// Labels as numbers, `rows × tasks`; an unknown one is NaN.
 pub(crate) fn labels<'a>(rows: impl Iterator<Item = &'a Vec<Option<bool>>>) -> Vec<f32> {
-    rows.flat_map(|labels| labels.iter().map(|label| f32::from(u8::from(label.unwrap_or(false))))).collect()
+    rows.flat_map(|labels| labels.iter().map(|label| label.map_or(f32::NAN, |yes| f32::from(u8::from(yes))))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use recmesh_contract::{ArtifactKind, Name, Version};
+    use recmesh_data::{Rows, Sequences};
+
+    use super::*;
+
+    /// One user: three items, five rows; the second and third enter no history, the last is not for training.
+    fn films() -> Interactions {
+        let rows = Rows {
+            offsets: vec![0, 5],
+            item: vec![2, 0, 1, 2, 0],
+            labels: vec![("rating".to_owned(), vec![5.0, 1.0, f32::NAN, 4.0, 5.0])],
+            part: vec![Part::Train, Part::Train, Part::Train, Part::Train, Part::Test],
+            in_history: vec![true, false, false, true, true],
+            ..Rows::default()
+        };
+        let mut data = Interactions { sequences: Sequences::of_rows(&rows), rows, ..Interactions::default() };
+        ["a", "b", "c"].into_iter().for_each(|id| data.items.ids.push(id));
+        data
+    }
+
+    #[test]
+    fn every_train_row_counts_whatever_its_answer() {
+        assert_eq!(occurrences(&films()), [1, 1, 2]);
+    }
+
+    #[test]
+    fn a_missing_number_is_no_label_and_a_low_one_is_a_no() {
+        let data = films();
+        let task: Task =
+            serde_json::from_value(serde_json::json!({"name": "good", "when": {"column": "rating", "atLeast": 4}}))
+                .unwrap();
+        let name = Name::new("films").unwrap();
+        let id = ArtifactId { kind: ArtifactKind::Dataset, name, version: Version::of([]) };
+        let made = interactions(&data, &[task], Part::Train, 2, &id).unwrap();
+        let own: Vec<Option<bool>> = made.rows.iter().map(|row| row.labels[0]).collect();
+        assert_eq!(own, [Some(true), Some(false), None, Some(true)]);
+        let histories: Vec<&[u32]> = made.rows.iter().map(|row| row.history.as_slice()).collect();
+        assert_eq!(histories, [&[][..], &[2], &[2], &[2]]);
+        let numbers = labels(made.rows.iter().map(|row| &row.labels));
+        assert_eq!((&numbers[..2], numbers[2].is_nan(), numbers[3]), (&[1.0, 0.0][..], true, 1.0));
+    }
+
+    #[test]
+    fn scores_keep_the_order_of_rows_for_any_threads() {
+        let rows: Vec<usize> = (0..3 * CHUNK + 5).collect();
+        for threads in [0, 1, 2, 9] {
+            let double = |(): &mut (), rows: &[&usize]| Ok::<_, ()>(rows.iter().map(|&&row| row as f32).collect());
+            let scores = score(&rows, threads, || (), double).unwrap();
+            assert!(scores.iter().zip(&rows).all(|(&score, &row)| score == row as f32) && scores.len() == rows.len());
+        }
+    }
 }

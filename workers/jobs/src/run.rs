@@ -46,7 +46,12 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
     };
     if bench.store.contains(&id) {
         let artifact = bench.store.open_artifact(&id)?;
-        return Ok(report(JobState::Reused, artifact.metrics().to_vec(), Resources::default(), None));
+        let metrics = artifact.metrics().to_vec();
+        let message = match &config.work {
+            JobWork::Evaluate { model, params, .. } => evaluate::missed(model, params, &metrics)?,
+            _ => None,
+        };
+        return Ok(report(JobState::Reused, metrics, Resources::default(), message));
     }
     let usage = Usage::start();
     let draft = bench.store.draft(&id)?;
@@ -75,16 +80,18 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
         config: serde_json::json!(config.work),
         metrics: made.metrics.clone(),
     })?;
+    bench.store.remove_checkpoints(&id)?;
     Ok(report(JobState::Complete, made.metrics, resources, made.message))
 }
 
-/// Removes what a job made before, sound or damaged, so that it is made anew.
+/// Removes what a job made before, finished or not, sound or damaged, so that it is made anew.
 ///
 /// # Errors
 /// When the files that the job reads are missing, or the artifact cannot be removed.
 pub fn discard(config: &JobConfig, store: &Store) -> Result<(), JobError> {
     let id = version::artifact(config, &source_digest(config)?);
-    if store.contains(&id) { Ok(store.remove(&id)?) } else { Ok(()) }
+    store.remove_checkpoints(&id)?;
+    Ok(store.remove(&id)?)
 }
 
 /// Opens an artifact that a job is made from, every digest checked.

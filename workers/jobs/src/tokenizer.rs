@@ -100,7 +100,7 @@ fn texts(data: &Interactions) -> Vec<ItemText<'_>> {
 }
 
 /// How often each item occurs in the train part.
-pub(crate) fn popularity(data: &Interactions) -> Vec<u32> {
+fn popularity(data: &Interactions) -> Vec<u32> {
     let mut counts = vec![0; data.items.len()];
     for user in 0..data.sequences.users() {
         for &item in data.sequences.train(user) {

@@ -49,7 +49,8 @@ mod tests {
     use super::*;
 
     fn planted(folder: &str, seed: u64) -> JobConfig {
-        let params: DatasetParams = serde_json::from_value(serde_json::json!({"source": {"planted": {"seed": seed}}})).unwrap();
+        let params: DatasetParams =
+            serde_json::from_value(serde_json::json!({"source": {"planted": {"seed": seed}}})).unwrap();
         JobConfig { name: Name::new("world").unwrap(), work: JobWork::Dataset { params, folder: folder.into() } }
     }
 

@@ -9,6 +9,7 @@ use crate::graph::{Backward, Forward, Value, Var};
 use crate::noise;
 use crate::ops::attention::{Attend, Attention};
 use crate::ops::bce::Bce;
+use crate::ops::choice::{ChoiceLoss, Options};
 use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::{Activate, Activation, Add, Mul, Scale, Swiglu};
 use crate::ops::linear::Linear;
@@ -196,6 +197,19 @@ impl<'a> Tape<'a> {
     ) -> Var {
         let op = SampledLoss { x, table };
         self.record(Op::SampledLoss(op), |f| op.forward(f, targets, negatives, weights))
+    }
+    /// The same over each row's own options: rows `ids[offsets[i]..offsets[i + 1]]` of the table, of which option
+    /// `right[i]` is the target. `offsets` has rows + 1 entries; lists are meant to be short.
+    pub fn choice_loss(
+        &mut self,
+        x: Var,
+        table: ParamId,
+        (ids, offsets): (&[u32], &[u32]),
+        right: &[u32],
+        weights: Option<&[f32]>,
+    ) -> Var {
+        let op = ChoiceLoss { x, table };
+        self.record(Op::ChoiceLoss(op), |f| op.forward(f, Options { ids, offsets, right }, weights))
     }
     /// `Σ wᵢ · BCE(σ(logits[i]), labels[i])`; logits `[n, 1]`.
     pub fn bce_loss(&mut self, logits: Var, labels: &[f32], weights: Option<&[f32]>) -> Var {

@@ -161,9 +161,25 @@ pub fn inner_product_top_k(
     skip: &dyn Fn(usize, u32) -> bool,
 ) -> Vec<TopK> {
     let Search { dim, k, ties } = search;
+    let mut found = vec![TopK::new(k, ties); queries.len() / dim.max(1)];
+    offer_products(queries, table, dim, &mut found, skip);
+    found
+}
+
+/// The same into collectors of the caller's, one a query row, each with its own k and ties.
+///
+/// # Panics
+/// If a slice is not a whole number of rows, or there are not as many collectors as query rows.
+pub fn offer_products(
+    queries: &[f32],
+    table: &[f32],
+    dim: usize,
+    found: &mut [TopK],
+    skip: &dyn Fn(usize, u32) -> bool,
+) {
     assert!(dim > 0 && queries.len().is_multiple_of(dim) && table.len().is_multiple_of(dim), "rows of {dim} columns");
+    assert_eq!(queries.len() / dim, found.len(), "one collector a query");
     let level = Level::detect();
-    let mut found = vec![TopK::new(k, ties); queries.len() / dim];
     let mut products = vec![0.0; QUERY_BLOCK.min(found.len()) * TABLE_BLOCK.min(table.len() / dim)];
     for (first, queries) in (0..).step_by(QUERY_BLOCK).zip(queries.chunks(QUERY_BLOCK * dim)) {
         let rows = queries.len() / dim;
@@ -177,7 +193,6 @@ pub fn inner_product_top_k(
             }
         }
     }
-    found
 }
 
 fn scan(level: Level, top: &mut TopK, products: &[f32], base: u32, skip: &dyn Fn(u32) -> bool) {

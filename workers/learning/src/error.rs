@@ -45,10 +45,12 @@ pub enum LearningError {
         metric: f64,
     },
     /// The stop flag was raised. With checkpoints, the next run goes on after this step.
-    #[error("stopped after step {step}")]
+    #[error("stopped after step {step}, {}", if *.kept { "which a checkpoint keeps" } else { "without a checkpoint" })]
     Stopped {
         /// Steps done.
         step: u64,
+        /// Whether a checkpoint keeps them.
+        kept: bool,
     },
     /// A checkpoint could not be written; an earlier one, if any, is still whole.
     #[error("cannot write the checkpoint {path}: {source}; free or enlarge the disk and start again")]

@@ -6,6 +6,9 @@
 //!                 └──────────── checkpoint ◄──── stopping ◄── validate ◄────┘
 //! ```
 //!
+//! A step is cut into micro-batches of 32 to 256 examples on at most eight shards, whatever the threads: a batch of 128
+//! keeps four threads busy, one of 256 or more eight. Each shard holds a gradient of its own, as large as the weights.
+//!
 //! The same examples, parameters and seed give the same weights to the bit, for any number of threads and however
 //! often the run was killed and went on. Nothing here knows what a model computes.
 

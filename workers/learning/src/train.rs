@@ -124,7 +124,7 @@ pub fn train<T: Trainable, E: Into<Box<dyn Error + Send + Sync>>>(
                 checkpoints.save(&State { position: &position, params, best, optimizer: &optimizer })?;
             }
             if stop {
-                return Err(LearningError::Stopped { step: position.step });
+                return Err(LearningError::Stopped { step: position.step, kept: checkpoints.is_some() });
             }
         }
     }

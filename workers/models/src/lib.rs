@@ -9,7 +9,7 @@
 //! Trainable: params + loss on a tape ─► whoever trains
 //! ```
 //!
-//! Nothing here reads a data set, spawns a thread, or knows a protocol.
+//! Nothing here reads a data set or knows a protocol. Threads are scoped, and no result depends on their number.
 
 mod answer;
 pub mod decoding;

@@ -10,6 +10,7 @@ use std::{
 
 use recmesh_contract::{Call, Done, Failure};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::gate::Ticket;
 
@@ -23,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) ticket: Ticket,
     /// When it was admitted.
     pub(crate) arrived: Instant,
+    /// The caller's span; the batch's while it is computed.
+    pub(crate) span: Span,
 }
 
 impl actix::Message for Job {
@@ -86,76 +89,4 @@ impl Batcher {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use recmesh_contract::{Request, Work};
-    use recmesh_telemetry::Telemetry;
-
-    use super::*;
-    use crate::gate::Gate;
-
-    type Answer = oneshot::Receiver<Result<Done, Failure>>;
-
-    /// A request that arrived `at` ms after `start` and has `time` ms; its number is its `k`.
-    fn job(gate: &Arc<Gate>, start: Instant, k: usize, at: u64, time: u64) -> (Job, Answer) {
-        let (reply, answer) = oneshot::channel();
-        let arrived = start + Duration::from_millis(at);
-        let request =
-            Request { user: None, history: None, k, exclude: vec![], filters: Default::default(), allow_seen: false };
-        let call = Call {
-            work: Work::Tokenize(Arc::new(request)),
-            deadline: arrived + Duration::from_millis(time),
-            request_id: "r".into(),
-        };
-        (Job { call, reply, ticket: gate.admit().unwrap(), arrived }, answer)
-    }
-
-    fn numbers(jobs: &[Job]) -> Vec<usize> {
-        let number = |job: &Job| match &job.call.work {
-            Work::Tokenize(request) => request.k,
-            _ => usize::MAX,
-        };
-        jobs.iter().map(number).collect()
-    }
-
-    fn setup(max: usize, age: u64) -> (Arc<Gate>, Instant, Batcher) {
-        let gate = Gate::new(1000, Telemetry::new().pool().of("p"));
-        (gate, Instant::now(), Batcher::new(max, Duration::from_millis(age)))
-    }
-
-    #[test]
-    fn closes_on_size_and_on_the_age_of_the_oldest() {
-        let (gate, start, mut batcher) = setup(3, 5);
-        assert_eq!(batcher.due(), None);
-        let mut answers = vec![];
-        for (k, at) in [(0, 10), (1, 12)] {
-            let (job, answer) = job(&gate, start, k, at, 1000);
-            batcher.push(job);
-            answers.push(answer);
-        }
-        assert!(!batcher.is_full());
-        assert_eq!(batcher.due(), Some(start + Duration::from_millis(15)));
-        let (job, _answer) = job(&gate, start, 2, 13, 1000);
-        batcher.push(job);
-        assert!(batcher.is_full());
-    }
-
-    #[test]
-    fn takes_in_order_and_passes_over_the_gone_and_the_late() {
-        let (gate, start, mut batcher) = setup(2, 0);
-        let mut answers = vec![];
-        for (k, time) in [(0, 1000), (1, 5), (2, 1000), (3, 1000), (4, 1000)] {
-            let (job, answer) = job(&gate, start, k, 0, time);
-            batcher.push(job);
-            answers.push(answer);
-        }
-        drop(answers.remove(2));
-        let batch = batcher.take(start + Duration::from_millis(5));
-        assert_eq!(numbers(&batch.live), [0, 3]);
-        assert_eq!(numbers(&batch.expired), [1]);
-        assert_eq!(numbers(&batch.cancelled), [2]);
-        assert_eq!(numbers(&batcher.take(start).live), [4]);
-        assert_eq!(batcher.due(), None);
-    }
-}
+mod tests;

@@ -21,10 +21,5 @@ pub(crate) trait Engine: Send {
 
 /// The failure of work that this engine's kind of pool never gets: the route table names the wrong pool.
 pub(crate) fn wrong_work(pool: &str, work: &Work) -> Failure {
-    let given = match work {
-        Work::Tokenize(_) => "tokenize",
-        Work::Retrieve { .. } => "retrieve",
-        Work::Rank { .. } => "rank",
-    };
-    Failure::new(Class::Internal, reason::WRONG_REPLY, format!("a {pool} pool was given {given} work"))
+    Failure::new(Class::Internal, reason::WRONG_REPLY, format!("a {pool} pool was given {} work", work.name()))
 }

@@ -14,6 +14,7 @@ use actix::{Addr, dev::SendError};
 use recmesh_contract::{Call, Class, Done, Failure, Name, Reply, Stage, reason};
 use recmesh_telemetry::PoolRecorder;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::{
     batcher::Job,
@@ -63,7 +64,7 @@ impl Handle {
     /// Puts a call into one engine's mailbox.
     pub(crate) fn send(&self, line: &Line, ticket: Ticket, call: Call) -> Result<Answer, Failure> {
         let (reply, answer) = oneshot::channel();
-        match line.address.try_send(Job { call, reply, ticket, arrived: Instant::now() }) {
+        match line.address.try_send(Job { call, reply, ticket, arrived: Instant::now(), span: Span::current() }) {
             Ok(()) => Ok(answer),
             Err(SendError::Full(_)) => Err(self.refuse(Refused::Full)),
             Err(SendError::Closed(_)) => Err(self.refuse(Refused::Closed)),

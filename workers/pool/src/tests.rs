@@ -1,5 +1,8 @@
 //! The pool as callers see it, over engines that record what they compute and block until told.
 
+#[cfg(feature = "otlp")]
+mod traces;
+
 use std::{
     future::Future,
     pin::pin,

@@ -78,12 +78,18 @@ impl Worker {
         if jobs.is_empty() {
             return;
         }
-        self.recorder.batch.observe(jobs.len() as f64);
+        let requests = jobs.len();
+        self.recorder.batch.observe(requests as f64);
         let work = jobs
             .iter_mut()
             .map(|job| {
                 job.ticket.begin();
-                self.recorder.wait.observe(now.saturating_duration_since(job.arrived).as_secs_f64());
+                let wait = now.saturating_duration_since(job.arrived).as_secs_f64();
+                self.recorder.wait.observe(wait);
+                // A batch belongs to many traces, so each of them gets a span of it.
+                if !job.span.is_disabled() {
+                    job.span = tracing::info_span!(parent: &job.span, "batch", requests, wait_ms = wait * 1000.0);
+                }
                 job.call.work.clone()
             })
             .collect();
@@ -130,7 +136,8 @@ impl Worker {
 }
 
 fn answer(job: Job, result: Result<Done, Failure>) {
-    let Job { reply, ticket, .. } = job;
+    let Job { reply, ticket, span, .. } = job;
+    drop(span);
     // The place is free before the caller knows, so that a caller who asks again at once finds it free.
     drop(ticket);
     // An error here only means that the caller has gone meanwhile.

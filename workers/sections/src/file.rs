@@ -182,7 +182,10 @@ fn table(body: &[u8], count: usize) -> Result<Vec<(Tag, usize, usize)>, String> 
         if offset != start as u64 {
             return Err(format!("section {name:?} begins at byte {offset}, expected {start}"));
         }
-        let room = body.len().saturating_sub(start);
+        let room = body
+            .len()
+            .checked_sub(start)
+            .ok_or_else(|| format!("section {name:?} begins at byte {start}, beyond the end"))?;
         end = usize::try_from(length)
             .ok()
             .filter(|&length| length <= room)

@@ -105,6 +105,24 @@ fn versions_one_before_are_read() {
     assert_eq!(SectionFile::open(&path, &FORMAT).unwrap().version(), 1);
 }
 
+/// An empty section may begin after the last byte of a body that is cut short before its padding.
+#[test]
+fn a_section_beyond_the_end_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    write(&path, &FORMAT, &[Section::of::<u8>(*b"empty   ", &[])]).unwrap();
+    assert!(SectionFile::open(&path, &FORMAT).is_ok());
+    let mut bytes = fs::read(&path).unwrap();
+    let digest = bytes.len() - 32;
+    bytes.drain(digest - 4..digest);
+    let length = bytes.len() as u64;
+    bytes[16..24].copy_from_slice(&length.to_le_bytes());
+    reseal(&mut bytes);
+    fs::write(&path, bytes).unwrap();
+    let error = SectionFile::open(&path, &FORMAT).unwrap_err().to_string();
+    assert!(error.contains("section \"empty   \" begins at byte 64, beyond the end"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

@@ -41,6 +41,10 @@ pub struct Draft {
 
 impl Draft {
     pub(crate) fn new(root: &Path, id: &ArtifactId, target: PathBuf) -> Result<Self> {
+        // Said before the work is done: what stands there could not be replaced by it. An empty folder could.
+        if fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) {
+            read_manifest(&target, id)?;
+        }
         let drafts = root.join(DRAFTS);
         fs::create_dir_all(&drafts).map_err(StoreError::io(&drafts, "create"))?;
         let _all = lock_all(&drafts)?;

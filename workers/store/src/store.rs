@@ -66,7 +66,8 @@ impl Store {
     /// Starts an artifact.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When the store cannot be written; [`StoreError::Damaged`] when the version's folder is there and has no sound
+    /// manifest, because committing could not replace it.
     pub fn draft(&self, id: &ArtifactId) -> Result<Draft> {
         Draft::new(&self.root, id, self.path(id))
     }
@@ -108,8 +109,11 @@ impl Store {
         versions(&self.root.join(CHECKPOINTS))
     }
 
-    /// Removes the checkpoints of an artifact.
-    pub(crate) fn remove_checkpoints(&self, id: &ArtifactId) -> Result<()> {
+    /// Removes the checkpoints of an artifact; nothing happens when there are none.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn remove_checkpoints(&self, id: &ArtifactId) -> Result<()> {
         draft::discard(&self.root, &self.checkpoint_folder(id), id)
     }
 }

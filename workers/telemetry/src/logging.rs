@@ -48,10 +48,11 @@ pub enum LoggingError {
     Started(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// A further layer, such as the exporter of traces.
+/// A further layer, such as the exporter of traces. It brings a filter of its own: what it sees does not depend on what
+/// is logged.
 pub type Extra = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Starts logging for the whole process; `extra` layers see the same events.
+/// Starts logging for the whole process; `filter` says what is logged, not what the `extra` layers see.
 ///
 /// # Errors
 /// When the filter cannot be read or logging has already been started.
@@ -61,10 +62,10 @@ pub fn init(filter: &str, format: Format, extra: Vec<Extra>) -> Result<(), Loggi
     let lines = fmt::layer().with_writer(std::io::stderr);
     let mut layers = extra;
     layers.push(match format {
-        Format::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
-        Format::Json => lines.json().flatten_event(true).boxed(),
+        Format::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).with_filter(level).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_filter(level).boxed(),
     });
-    registry().with(layers).with(level).try_init().map_err(LoggingError::Started)
+    registry().with(layers).try_init().map_err(LoggingError::Started)
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use recmesh_contract::config::{
-    DatasetParams, EntityFormat, EntitySource, ExamplesSource, Format, InteractionsSource, PlantedWorld, Source, Split,
-    TieBreak,
+    DatasetParams, EntityFormat, EntitySource, ExamplesSource, Format, InteractionColumns, InteractionsSource,
+    PlantedWorld, Source, Split, TieBreak,
 };
 use recmesh_crds::{DatasetSpec, Located};
 
-use super::{facts::Facts, scope::Scope, threshold::threshold};
+use super::{facts::Facts, files, scope::Scope, threshold::threshold};
 
 /// The meaning of a data set.
 pub(super) fn dataset(scope: &mut Scope<'_>, at: &Located, spec: &DatasetSpec) -> Option<DatasetParams> {
@@ -43,6 +43,9 @@ const PLANTED_ROWS: u64 = u32::MAX as u64 / 2;
 
 fn planted(scope: &mut Scope<'_>, at: &Located, world: &PlantedWorld) {
     let here = "/spec/source/planted";
+    if at.written("/spec/maxBadRows") {
+        scope.refuse(at, "/spec/maxBadRows", "a planted world has no bad rows: remove it");
+    }
     let buckets = format!("{here}/buckets");
     // The default gives way to a small world; a wish does not.
     if world.buckets > world.items && at.written(&buckets) {
@@ -57,6 +60,8 @@ fn planted(scope: &mut Scope<'_>, at: &Located, world: &PlantedWorld) {
 
 fn interactions(scope: &mut Scope<'_>, at: &Located, source: &InteractionsSource, facts: &Facts) {
     let here = "/spec/source/interactions";
+    files::path(scope, at, &format!("{here}/path"), &source.path);
+    files::separator(scope, at, &format!("{here}/format"), files::of_interactions(&source.format));
     match (&source.format, &source.columns) {
         (Format::Sequences(_), Some(_)) => {
             scope.refuse(at, &format!("{here}/columns"), "sequence text has no columns: remove it");
@@ -66,7 +71,8 @@ fn interactions(scope: &mut Scope<'_>, at: &Located, source: &InteractionsSource
                 "this format does not say which columns are the user and the item: write columns: {user: …, item: …}";
             scope.refuse(at, &format!("{here}/columns"), message);
         }
-        _ => {}
+        (_, Some(named)) => columns(scope, at, &format!("{here}/columns"), named),
+        (_, None) => {}
     }
     if source.tie_break == TieBreak::ItemId && facts.time == Some(false) {
         scope.refuse(at, &format!("{here}/tieBreak"), "without times there are no ties, file order stands: remove it");
@@ -76,10 +82,46 @@ fn interactions(scope: &mut Scope<'_>, at: &Located, source: &InteractionsSource
             self::entities(scope, at, &format!("{here}/{name}"), entities);
         }
     }
+    if let Some(users) = &source.users {
+        for (field, given) in [("title", users.title.is_some()), ("text", !users.text.is_empty())] {
+            if given {
+                let message =
+                    format!("nothing reads the {field} of users: name the column in attributes, or remove it");
+                scope.refuse(at, &format!("{here}/users/{field}"), message);
+            }
+        }
+    }
+}
+
+fn columns(scope: &mut Scope<'_>, at: &Located, here: &str, named: &InteractionColumns) {
+    if named.user == named.item {
+        let message = format!("column {} is the user already: name the column with the item", named.item);
+        scope.refuse(at, &format!("{here}/item"), message);
+    }
+    once(scope, at, &format!("{here}/labels"), "a label column", &named.labels);
+}
+
+/// Objects to a column that a list names again.
+fn once(scope: &mut Scope<'_>, at: &Located, here: &str, what: &str, names: &[String]) {
+    let mut seen = BTreeSet::new();
+    for (i, name) in names.iter().enumerate() {
+        if !seen.insert(name) {
+            scope.refuse(at, &format!("{here}/{i}"), format!("{name} is {what} already: remove one"));
+        }
+    }
 }
 
 fn entities(scope: &mut Scope<'_>, at: &Located, here: &str, source: &EntitySource) {
-    if !matches!(source.format, EntityFormat::JsonMap(_)) {
+    files::path(scope, at, &format!("{here}/path"), &source.path);
+    files::optional(scope, at, &format!("{here}/attributeMap"), source.attribute_map.as_ref());
+    files::separator(scope, at, &format!("{here}/format"), files::of_entities(&source.format));
+    once(scope, at, &format!("{here}/attributes"), "an attribute", &source.attributes);
+    let map = matches!(source.format, EntityFormat::JsonMap(_));
+    if source.attribute_map.is_some() && (map || source.attributes.iter().any(|name| name == "attribute")) {
+        let message = format!("{} gives the attribute called attribute already: remove attributeMap", source.path);
+        scope.refuse(at, &format!("{here}/attributeMap"), message);
+    }
+    if !map {
         return;
     }
     let only = "a JSON map holds ids and one attribute, called attribute";
@@ -97,6 +139,10 @@ fn entities(scope: &mut Scope<'_>, at: &Located, here: &str, source: &EntitySour
 
 fn examples(scope: &mut Scope<'_>, at: &Located, source: &ExamplesSource, params: &DatasetParams) {
     let here = "/spec/source/examples";
+    files::path(scope, at, &format!("{here}/path"), &source.path);
+    files::optional(scope, at, &format!("{here}/validationPath"), source.validation_path.as_ref());
+    files::optional(scope, at, &format!("{here}/testPath"), source.test_path.as_ref());
+    files::separator(scope, at, &format!("{here}/format"), files::of_examples(&source.format));
     if source.numeric.is_empty() && source.categorical.is_empty() {
         scope.refuse(at, here, "there is nothing to predict from: name columns in numeric or categorical");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use recmesh_contract::config::{EvaluationParams, EvaluationSplit};
+use recmesh_contract::config::{EvaluationParams, EvaluationSplit, Split};
 use recmesh_crds::{EvaluationJobSpec, Located, Resource, nearest};
 
 use super::{facts::Facts, scope::Scope};
@@ -26,9 +26,13 @@ pub(super) fn evaluation(scope: &mut Scope<'_>, at: &Located, spec: &EvaluationJ
                 }
             }
             let tasks = model.spec.ranking.tasks.iter().map(|task| task.name.as_str());
-            let users =
-                scope.params_of(&model.spec.dataset_ref.name).is_none_or(|params| Facts::of(params).interactions);
-            (&model.spec.dataset_ref.name, ranking_metrics(tasks, users))
+            // GAUC compares rows of one user. Examples have no users, and leave-one-out holds out a single row of each
+            // where every row is a target.
+            let grouped = scope.params_of(&model.spec.dataset_ref.name).is_none_or(|params| {
+                let single = matches!(params.split, Split::LeaveOneOut(_)) && params.history.is_none();
+                Facts::of(params).interactions && !single
+            });
+            (&model.spec.dataset_ref.name, ranking_metrics(tasks, grouped))
         }
         _ => return None,
     };
@@ -41,6 +45,12 @@ pub(super) fn evaluation(scope: &mut Scope<'_>, at: &Located, spec: &EvaluationJ
         };
         let message = format!("data set {dataset} has no {part} part: write split: {other}, or give it one");
         scope.refuse(at, "/spec/split", message);
+    }
+    let mut cuts = BTreeSet::new();
+    for (i, k) in params.k.iter().enumerate() {
+        if !cuts.insert(k) {
+            scope.refuse(at, &format!("/spec/k/{i}"), format!("{k} is a cut-off already: remove one"));
+        }
     }
     gates(scope, at, params, &metrics);
     Some(Evaluation { model, params: params.clone() })
@@ -60,8 +70,8 @@ fn retrieval_metrics(params: &EvaluationParams) -> Vec<String> {
     metrics
 }
 
-fn ranking_metrics<'a>(tasks: impl Iterator<Item = &'a str>, users: bool) -> Vec<String> {
-    let names: &[&str] = if users { &["auc", "gauc", "logloss"] } else { &["auc", "logloss"] };
+fn ranking_metrics<'a>(tasks: impl Iterator<Item = &'a str>, grouped: bool) -> Vec<String> {
+    let names: &[&str] = if grouped { &["auc", "gauc", "logloss"] } else { &["auc", "logloss"] };
     tasks.flat_map(|task| names.iter().map(move |name| format!("{name}/{task}"))).collect()
 }
 

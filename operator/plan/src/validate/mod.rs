@@ -11,6 +11,7 @@ mod cycle;
 mod dataset;
 mod evaluation;
 mod facts;
+mod files;
 mod pipeline;
 mod ranking;
 mod retrieval;

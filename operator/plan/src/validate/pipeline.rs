@@ -1,7 +1,7 @@
 //! Pipelines: stages over one data set and one catalog, weights of tasks that exist.
 
 use recmesh_contract::config::RankingParams;
-use recmesh_crds::{Located, PipelineSpec, RetrievalModelSpec, nearest};
+use recmesh_crds::{Kind, Located, PipelineSpec, Resource, RetrievalModelSpec, nearest};
 
 use super::{facts::Facts, retrieval::arm, scope::Scope};
 use crate::Pipeline;
@@ -49,6 +49,10 @@ pub(super) fn pipeline(scope: &mut Scope<'_>, at: &Located, spec: &PipelineSpec)
     if spec.route.deadline.0 == 0 {
         scope.refuse(at, "/spec/deadline", "no request can be answered in no time: give more than 0ms");
     }
+    if spec.rank.is_none() && at.written("/spec/candidates") {
+        scope.refuse(at, "/spec/candidates", "candidates go to a rank stage, and there is none: add it or remove them");
+    }
+    ages(scope, at, spec);
     Some(Pipeline {
         tokenizer: tokenizer?.0,
         retrieve: retrieve?.0,
@@ -86,6 +90,29 @@ fn same_ids(scope: &mut Scope<'_>, at: &Located, spec: &PipelineSpec, name: &str
         let message =
             format!("{name} decodes the IDs of tokenizer {}, not of {}: name {0}", own.name, spec.tokenizer_ref.name);
         scope.refuse(at, "/spec/tokenizerRef/name", message);
+    }
+}
+
+/// A batch that waits as long as a request may take answers nobody.
+fn ages(scope: &mut Scope<'_>, at: &Located, spec: &PipelineSpec) {
+    let stages = [(Kind::RetrievalModel, Some(&spec.retrieve)), (Kind::RankingModel, spec.rank.as_ref())]
+        .into_iter()
+        .chain([(Kind::RetrievalModel, spec.fallback.as_ref())]);
+    for (kind, stage) in stages {
+        let Some(stage) = stage else { continue };
+        let age = match scope.find(kind, &stage.model_ref.name).map(|found| &found.resource) {
+            Some(Resource::RetrievalModel(model)) => model.spec.pool.max_batch_age,
+            Some(Resource::RankingModel(model)) => model.spec.pool.max_batch_age,
+            _ => continue,
+        };
+        if age >= spec.route.deadline && spec.route.deadline.0 > 0 {
+            let message = format!(
+                "batches of {} wait {age} for other requests, but a request has {} in all: \
+                 raise the deadline or lower the model's pool.maxBatchAge",
+                stage.model_ref.name, spec.route.deadline
+            );
+            scope.refuse(at, "/spec/deadline", message);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A retrieval model: sizes that divide, a tokenizer of the same data set, a job that trains it.
 
-use recmesh_contract::config::{LazyDecoder, RetrievalAlgorithm, SasRec};
+use recmesh_contract::config::{CodeLoss, LazyDecoder, RetrievalAlgorithm, SasRec};
 use recmesh_crds::{Kind, Located, ModelKind, RetrievalModelSpec};
 
 use super::{facts::Facts, scope::Scope, training::Claims};
@@ -75,6 +75,10 @@ fn lazy_decoder(scope: &mut Scope<'_>, at: &Located, parameters: &LazyDecoder) {
     let here = "/spec/algorithm/lazyDecoder";
     divides(scope, at, &format!("{here}/heads"), ("heads", *heads), ("dModel", *d_model));
     divides(scope, at, &format!("{here}/kvGroups"), ("kvGroups", *kv_groups), ("heads", *heads));
+    if parameters.loss == CodeLoss::Children && !parameters.decode.renormalise {
+        let message = "must be true with loss: children, whose codes off the trie get no meaning".to_owned();
+        scope.refuse(at, &format!("{here}/decode/renormalise"), message);
+    }
     if kv_layers > layers {
         let message = format!("kvLayers {kv_layers} is more than layers {layers}: no layer would read the rest");
         scope.refuse(at, &format!("{here}/kvLayers"), message);

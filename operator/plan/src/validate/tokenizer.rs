@@ -1,11 +1,11 @@
 //! A tokenizer: item vectors that its data set can give.
 
 use recmesh_contract::config::{
-    DatasetParams, EntityFormat, ItemVectors, RetrievalAlgorithm, Source, TokenizerAlgorithm,
+    DatasetParams, EntityFormat, ItemVectors, RetrievalAlgorithm, Source, TokenizerAlgorithm, VectorFile,
 };
 use recmesh_crds::{Located, TokenizerSpec};
 
-use super::{facts::Facts, scope::Scope};
+use super::{facts::Facts, files, scope::Scope};
 use crate::Tokenizer;
 
 const VECTORS: &str = "/spec/algorithm/rqKMeans/vectors";
@@ -25,7 +25,11 @@ pub(super) fn tokenizer(scope: &mut Scope<'_>, at: &Located, spec: &TokenizerSpe
     let vectors = match &spec.algorithm {
         TokenizerAlgorithm::Atomic(_) => None,
         TokenizerAlgorithm::RqKMeans(parameters) => match &parameters.vectors {
-            ItemVectors::Collaborative(_) | ItemVectors::File(_) => None,
+            ItemVectors::Collaborative(_) => None,
+            ItemVectors::File(file) => {
+                vector_file(scope, at, file);
+                None
+            }
             ItemVectors::Content(_) => {
                 if let Some((name, params)) = &dataset
                     && !described(params)
@@ -55,6 +59,16 @@ fn described(params: &DatasetParams) -> bool {
                 || items.attribute_map.is_some()
                 || matches!(items.format, EntityFormat::JsonMap(_))
         }),
+    }
+}
+
+/// A file of vectors in one of the two formats that are read.
+fn vector_file(scope: &mut Scope<'_>, at: &Located, file: &VectorFile) {
+    files::path(scope, at, &format!("{VECTORS}/file/path"), &file.path);
+    files::optional(scope, at, &format!("{VECTORS}/file/ids"), file.ids.as_ref());
+    if !file.path.ends_with(".npy") && !file.path.ends_with(".safetensors") {
+        let message = format!("{} ends neither in .npy nor in .safetensors: give a file that does", file.path);
+        scope.refuse(at, &format!("{VECTORS}/file/path"), message);
     }
 }
 

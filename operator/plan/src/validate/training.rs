@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use recmesh_contract::Name;
+use recmesh_contract::{Name, config::Decay};
 use recmesh_crds::{Located, ModelKind, Resource, TrainingJobSpec};
 
-use super::{retrieval::arm, scope::Scope};
+use super::{facts::Facts, retrieval::arm, scope::Scope};
 use crate::Training;
 
 /// The training job of every model that has one.
@@ -46,6 +46,23 @@ pub(super) fn training(scope: &mut Scope<'_>, at: &Located, spec: &TrainingJobSp
         );
         scope.refuse(at, "/spec/modelRef/name", message);
         return None;
+    }
+    if spec.training.schedule.decay == Decay::Constant && spec.training.schedule.floor > 0.0 {
+        let message = "a constant rate falls to no floor: write decay: cosine, or remove floor";
+        scope.refuse(at, "/spec/schedule/floor", message);
+    }
+    let dataset = match resource {
+        Resource::RetrievalModel(model) => &model.spec.dataset_ref.name,
+        Resource::RankingModel(model) => &model.spec.dataset_ref.name,
+        _ => return None,
+    };
+    if scope.params_of(dataset).is_some_and(|params| !Facts::of(params).validation) {
+        let message = format!(
+            "data set {dataset} of {} has no validation part, by which the best epoch is chosen: give it one \
+             (split: {{time: {{validation: 0.1, …}}}})",
+            spec.model_ref.name
+        );
+        scope.refuse(at, "/spec/modelRef/name", message);
     }
     Some(Training { model, params: spec.training.clone() })
 }

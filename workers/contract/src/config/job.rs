@@ -3,9 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    DatasetParams, EvaluationParams, RankingParams, RetrievalAlgorithm, TokenizerAlgorithm, TrainingParams,
-};
+use super::{DatasetParams, EvaluationParams, RankingParams, RetrievalAlgorithm, TokenizerAlgorithm, TrainingParams};
 use crate::{ArtifactId, Name};
 
 /// A reference to another resource of the same namespace.
@@ -30,6 +28,7 @@ pub struct JobConfig {
 /// What a job does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[allow(clippy::large_enum_variant)] // a job has one, and a box would show in every use
 pub enum JobWork {
     /// Read or plant a data set, split it, write it as an artifact.
     Dataset {

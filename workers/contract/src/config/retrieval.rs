@@ -164,9 +164,24 @@ pub struct LazyDecoder {
     #[serde(default = "defaults::dropout")]
     #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: f64,
+    /// Which codes the loss of a level runs over.
+    #[serde(default)]
+    pub loss: CodeLoss,
     /// How IDs are decoded.
     #[serde(default)]
     pub decode: Decode,
+}
+
+/// Which codes the loss of a level runs over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CodeLoss {
+    /// All codes of the level: the model also learns which IDs exist.
+    #[default]
+    Codebook,
+    /// The codes that continue the target's path in the trie: nothing is spent on IDs that nobody has, which pays where
+    /// items are few beside the codes. Needs `decode.renormalise`, because other codes get no meaning.
+    Children,
 }
 
 /// How semantic IDs are decoded.

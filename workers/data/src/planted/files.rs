@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use recmesh_contract::config::PlantedWorld;
+use recmesh_contract::config::{DatasetParams, Source};
 use serde_json::json;
 
 use super::describe::{self, ITEM_ATTRIBUTES, ItemWords, USER_ATTRIBUTES};
@@ -28,12 +28,17 @@ pub enum FileFormat {
 /// The fields of one row, in the order of the header: name, RecBole type.
 type Header = Vec<(&'static str, &'static str)>;
 
-/// Writes a world into a folder that exists: `interactions`, `items` and `users` with the format's endings, and
-/// `dataset.yaml`. Files of these names are replaced.
+/// Writes the world of the data set `name` into a folder that exists: `interactions`, `items` and `users` with the
+/// format's endings, and `dataset.yaml`, which declares the same data set over these files. Files of these names are
+/// replaced.
 ///
 /// # Errors
-/// When a parameter is out of its range or a file cannot be written.
-pub fn write_files(world: &PlantedWorld, dir: &Path, format: FileFormat) -> Result<(), DataError> {
+/// When the data set is not planted, a parameter is out of its range, or a file cannot be written.
+pub fn write_files(name: &str, params: &DatasetParams, dir: &Path, format: FileFormat) -> Result<(), DataError> {
+    let Source::Planted(world) = &params.source else {
+        let reason = format!("data set {name} reads files: only a planted one can be generated");
+        return Err(DataError::Params { field: "source", reason });
+    };
     let planted = plant(world)?;
     let [rows, items, users] = format.names();
     write(&dir.join(rows), |out| interactions(&planted, format, out))?;
@@ -61,7 +66,7 @@ pub fn write_files(world: &PlantedWorld, dir: &Path, format: FileFormat) -> Resu
         }
         Ok(())
     })?;
-    write(&dir.join("dataset.yaml"), |out| out.write_all(format.manifest().as_bytes()))
+    write(&dir.join("dataset.yaml"), |out| out.write_all(format.manifest(name, params).as_bytes()))
 }
 
 impl FileFormat {
@@ -74,19 +79,23 @@ impl FileFormat {
         }
     }
 
-    /// A manifest that reads the files.
-    fn manifest(self) -> String {
+    /// A manifest that reads the files, and otherwise says what `params` say.
+    fn manifest(self, name: &str, params: &DatasetParams) -> String {
         let arm = match self {
             Self::Csv => "delimited: {}",
             Self::JsonLines => "jsonLines: {}",
             Self::RecBole => "recBole: {}",
         };
         let [rows, items, users] = self.names();
+        // JSON on a line is YAML too.
+        let DatasetParams { source: _, split, history, max_bad_rows } = params;
+        let history = history.as_ref().map(|history| format!("  history: {}\n", json!(history))).unwrap_or_default();
+        let rest = format!("  split: {}\n{history}  maxBadRows: {max_bad_rows}\n", json!(split));
         format!(
             "apiVersion: recmesh.dev/v1alpha1
 kind: Dataset
 metadata:
-  name: planted
+  name: {name}
 spec:
   source:
     interactions:
@@ -103,7 +112,7 @@ spec:
         path: {users}
         format: {{{arm}}}
         attributes: [{}]
-",
+{rest}",
             LABELS.join(", "),
             ITEM_ATTRIBUTES.join(", "),
             USER_ATTRIBUTES.join(", "),

@@ -263,17 +263,16 @@ fn titles_and_attributes_tell_the_bucket() {
 #[test]
 fn files_read_back_are_the_world_itself() {
     let world = world(json!({"users": 60, "transition": 0.4, "sharedItems": 0.2}));
-    let mut params = params(world.clone());
+    let mut params = params(world);
     params.history = Some(Threshold { column: "click".into(), at_least: Some(1.0), is: None });
     let (expect, _) = prepare(&params, Path::new("nowhere"), &Silent).unwrap();
     for format in [FileFormat::Csv, FileFormat::JsonLines, FileFormat::RecBole] {
         let dir = tempfile::tempdir().unwrap();
-        write_files(&world, dir.path(), format).unwrap();
+        write_files("world", &params, dir.path(), format).unwrap();
         let manifest = std::fs::read_to_string(dir.path().join("dataset.yaml")).unwrap();
         let manifest: Value = serde_yaml::from_str(&manifest).unwrap();
         assert_eq!(manifest["kind"], "Dataset");
-        let mut read: config::DatasetParams = serde_json::from_value(manifest["spec"].clone()).unwrap();
-        read.history = params.history.clone();
+        let read: config::DatasetParams = serde_json::from_value(manifest["spec"].clone()).unwrap();
         let (found, summary) = prepare(&read, dir.path(), &Silent).unwrap();
         assert_eq!(summary.bad_rows, 0);
         assert!(found == expect, "{format:?} differs");

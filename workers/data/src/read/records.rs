@@ -99,17 +99,14 @@ impl<R: BufRead> Records<R> {
                 match (state, byte) {
                     (State::FieldStart, b'"') => (state, quoted) = (State::Quoted, true),
                     (State::Quoted, b'"') => state = State::QuoteInQuoted,
-                    (State::QuoteInQuoted, b'"') => {
-                        bytes.push(byte);
-                        state = State::Quoted;
-                    }
-                    (State::Quoted, _) => {
+                    (State::QuoteInQuoted, b'"') | (State::Quoted, _) => {
                         *lines += u64::from(byte == b'\n');
                         if !keep {
                             reader.consume(used);
                             return Ok(Some(Found::Unclosed));
                         }
                         bytes.push(byte);
+                        state = State::Quoted;
                     }
                     (_, b'\n') => {
                         *lines += 1;

@@ -349,4 +349,10 @@ fn memory_does_not_grow_with_the_file() {
     let mut reader = Records::new(input::text(endless(), false).unwrap(), b',', 1 << 16);
     assert_eq!(reader.next().unwrap(), Some(Found::TooLong));
     assert!(reader.capacity() <= 2 << 16, "{} bytes", reader.capacity());
+
+    // 20 MB of nothing but quotes: one quoted field of doubled quotes, bounded like any other.
+    let quotes = Endless { line: b"\"".to_vec(), at: 0, left: SIZE };
+    let mut reader = Records::new(input::text(quotes, false).unwrap(), b',', 1 << 16);
+    assert_eq!(reader.next().unwrap(), Some(Found::Unclosed));
+    assert!(reader.capacity() <= 2 << 16, "{} bytes", reader.capacity());
 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod attention;
 pub(crate) mod bce;
+pub(crate) mod choice;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod linear;
@@ -46,6 +47,7 @@ pub(crate) enum Op {
     Attend(attention::Attend),
     SoftmaxLoss(softmax_loss::SoftmaxLoss),
     SampledLoss(sampled::SampledLoss),
+    ChoiceLoss(choice::ChoiceLoss),
     Bce(bce::Bce),
 }
 
@@ -74,6 +76,7 @@ impl Op {
             Self::Attend(op) => op.backward(y, dy, back),
             Self::SoftmaxLoss(op) => op.backward(y, dy, back),
             Self::SampledLoss(op) => op.backward(y, dy, back),
+            Self::ChoiceLoss(op) => op.backward(y, dy, back),
             Self::Bce(op) => op.backward(y, dy, back),
         }
     }

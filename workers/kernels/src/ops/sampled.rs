@@ -12,10 +12,7 @@ use crate::cpu::kernel;
 use crate::cpu::matmul::{Output, View, gemm};
 use crate::cpu::reduce::{dot, max_of};
 use crate::graph::{Backward, Forward, Value, Var};
-use crate::ops::softmax_loss::weights_of;
-
-/// Rows of a chunk.
-const CHUNK: usize = 256;
+use crate::ops::softmax_loss::{rows_at_once, weights_of};
 
 /// Saved: 0 gradient of the rows; 1 gradient of the gathered negatives, then each row's `w · (p − 1)` of its target;
 /// 2 negatives, then targets.
@@ -49,12 +46,13 @@ impl SampledLoss {
         for (to, &id) in gathered.chunks_exact_mut(dim.max(1)).zip(negatives) {
             to.copy_from_slice(&table.data[id as usize * dim..][..dim]);
         }
-        let mut logits = f.pool.take(CHUNK.min(x.rows) * count);
+        let most = rows_at_once(count);
+        let mut logits = f.pool.take(most.min(x.rows) * count);
         let mut dx = f.pool.take(if f.training { x.data.len() } else { 0 });
         let mut d_rows = f.pool.zeros(if f.training { count * dim + x.rows } else { 0 });
         let mut loss = 0.0;
-        for start in (0..x.rows).step_by(CHUNK) {
-            let rows = CHUNK.min(x.rows - start);
+        for start in (0..x.rows).step_by(most) {
+            let rows = most.min(x.rows - start);
             let chunk = View::new(&x.data[start * dim..(start + rows) * dim], rows, dim);
             let logits = &mut logits[..rows * count];
             gemm(logits, Output::Write, 1.0, chunk, View::new(&gathered, count, dim).t());

@@ -26,6 +26,11 @@ const BLOCK: usize = 512;
 const MOST_LOGITS: usize = 8 << 20;
 const LEAST_ROWS: usize = 32;
 
+/// Rows whose logits over `classes` are held at once.
+pub(crate) fn rows_at_once(classes: usize) -> usize {
+    (MOST_LOGITS / classes.max(1)).clamp(LEAST_ROWS, CHUNK)
+}
+
 /// `Σ wᵢ · −log softmax(xᵢ · tableᵀ)[targetᵢ]`. Saved: 0 gradient of the rows, 1 gradient of the table's classes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SoftmaxLoss {
@@ -152,7 +157,7 @@ impl SoftmaxLoss {
         assert!(targets.iter().all(|&t| (t as usize) < count), "targets lie within {count} classes");
         let weight_of = weights_of(weights, x.rows);
         let table = &table.data[classes.start * dim..classes.end * dim];
-        let most = (MOST_LOGITS / count.max(1)).clamp(LEAST_ROWS, CHUNK).min(x.rows.max(1));
+        let most = rows_at_once(count).min(x.rows.max(1));
         let mut logits = f.pool.take(most * if training { count } else { BLOCK.min(count) });
         let mut maxima = f.pool.take(most * count.div_ceil(BLOCK));
         let mut dx = f.pool.take(if training { x.data.len() } else { 0 });

@@ -254,6 +254,26 @@ fn sampled_softmax_loss_leaves_the_target_out_of_the_negatives() {
 }
 
 #[test]
+fn choice_loss_runs_over_each_rows_own_options() {
+    let (p, id) = params(&[("x", 4, 6), ("table", 20, 6)]);
+    let model = model!(m, (id: Vec<ParamId> = id.clone()), {
+        let x = m.embed(id[0], &ids(4));
+        let lists = (&[3, 4, 5, 19, 0, 3, 7, 1, 2][..], &[0, 3, 4, 7, 9][..]);
+        m.choice_loss(x, id[1], lists, &[1, 0, 2, 1], Some(&[1.0, 0.5, 2.0, 1.0]))
+    });
+    check(&p, &model, 2e-4);
+    let everything = model!(m, (id: Vec<ParamId> = id), {
+        let x = m.embed(id[0], &ids(4));
+        let all: Vec<u32> = (0..4).flat_map(|_| 0..20).collect();
+        let choice = m.choice_loss(x, id[1], (&all, &[0, 20, 40, 60, 80]), &[2, 3, 19, 2], None);
+        let full = m.softmax_loss(x, id[1], 0..20, &[2, 3, 19, 2], None);
+        let minus = m.scale(full, -1.0);
+        m.add(choice, minus)
+    });
+    check(&p, &everything, 2e-4);
+}
+
+#[test]
 fn dropout_has_the_gradient_of_its_mask() {
     let (p, id) = params(&[("x", 6, 20), ("probe", 1, 20)]);
     let noise = 99;

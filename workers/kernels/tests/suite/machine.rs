@@ -43,6 +43,14 @@ pub trait Machine {
         negatives: &[u32],
         weights: Option<&[f32]>,
     ) -> Self::Var;
+    fn choice_loss(
+        &mut self,
+        x: Self::Var,
+        table: ParamId,
+        lists: (&[u32], &[u32]),
+        right: &[u32],
+        weights: Option<&[f32]>,
+    ) -> Self::Var;
     fn bce_loss(&mut self, logits: Self::Var, labels: &[f32], weights: Option<&[f32]>) -> Self::Var;
 }
 
@@ -77,5 +85,6 @@ delegate! {
     fn attention(q: Var, k: Var, v: Var, how: Attention<'_>);
     fn softmax_loss(x: Var, table: ParamId, classes: Range<usize>, targets: &[u32], weights: Option<&[f32]>);
     fn sampled_softmax_loss(x: Var, table: ParamId, targets: &[u32], negatives: &[u32], weights: Option<&[f32]>);
+    fn choice_loss(x: Var, table: ParamId, lists: (&[u32], &[u32]), right: &[u32], weights: Option<&[f32]>);
     fn bce_loss(logits: Var, labels: &[f32], weights: Option<&[f32]>);
 }

@@ -247,6 +247,21 @@ impl Machine for Naive {
             -softmax(&scores)[0].ln()
         })
     }
+    fn choice_loss(
+        &mut self,
+        x: usize,
+        table: ParamId,
+        (ids, offsets): (&[u32], &[u32]),
+        right: &[u32],
+        weights: Option<&[f32]>,
+    ) -> usize {
+        self.weighted_sum(right.len(), weights, |m, i| {
+            let list = &ids[offsets[i] as usize..offsets[i + 1] as usize];
+            let scores: Vec<f64> =
+                list.iter().map(|&j| dot(m.values[x].row(i), m.params[table.0].row(j as usize))).collect();
+            -softmax(&scores)[right[i] as usize].ln()
+        })
+    }
     fn bce_loss(&mut self, logits: usize, labels: &[f32], weights: Option<&[f32]>) -> usize {
         self.weighted_sum(labels.len(), weights, |m, i| {
             // −ln σ(x) is ln(1 + e^−x).

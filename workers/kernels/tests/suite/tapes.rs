@@ -144,6 +144,30 @@ fn plain_descent_lowers_a_toy_loss() {
 }
 
 #[test]
+fn a_sampled_loss_over_very_many_negatives_is_the_sum_of_its_rows() {
+    // So many that a chunk holds few rows: the 50 rows take two chunks.
+    let negatives: Vec<u32> = (0..300_000).map(|i| i * 7 % ITEMS as u32).collect();
+    let mut params = Params::default();
+    let table = params.add("items", Role::Embedding, ITEMS, 4, Init::Normal(1.0), 3);
+    let mut workspace = Workspace::default();
+    let mut differentiate = |rows: &[u32], grads: &mut Grads| {
+        let mut tape = Tape::train(&params, &mut workspace, 0);
+        let x = tape.embed(table, rows);
+        let targets: Vec<u32> = rows.iter().map(|row| (row + 1) % ITEMS as u32).collect();
+        let loss = tape.sampled_softmax_loss(x, table, &targets, &negatives, None);
+        tape.backward(&[(loss, 1.0)], grads);
+        tape.value(loss)[0]
+    };
+    let (mut together, mut apart) = (Grads::zeros(&params), Grads::zeros(&params));
+    let rows: Vec<u32> = (0..ITEMS as u32).collect();
+    let loss = differentiate(&rows, &mut together);
+    let sum: f32 = rows.chunks(10).map(|rows| differentiate(rows, &mut apart)).sum();
+    assert!((loss - sum).abs() < 1e-4 * sum, "{loss} {sum}");
+    assert!(together.get(table).iter().zip(apart.get(table)).all(|(a, b)| (a - b).abs() < 1e-2));
+    assert!(apart.get(table).iter().any(|gradient| gradient.abs() > 1.0));
+}
+
+#[test]
 fn logits_are_products_with_a_range_of_the_table() {
     let toy = Toy::new();
     let mut workspace = Workspace::default();

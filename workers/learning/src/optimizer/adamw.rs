@@ -8,6 +8,10 @@ use recmesh_contract::config;
 
 use super::StepScale;
 
+/// Stands in for a smaller `eps`: with 0, a weight that had no gradient yet, such as an unseen item's, would become 0 / 0.
+/// Roots of mean squares that f32 can hold are far above it.
+const SMALLEST_EPS: f32 = 1e-15;
+
 /// The numbers of one step, worked out once in f64.
 pub(super) struct Rates {
     gradient: f32,
@@ -38,7 +42,7 @@ impl Rates {
             rest2: (1.0 - config.beta2) as f32,
             rate: (rate / power(config.beta1)) as f32,
             root: (1.0 / power(config.beta2).sqrt()) as f32,
-            eps: config.eps as f32,
+            eps: (config.eps as f32).max(SMALLEST_EPS),
             keep: (1.0 - rate * config.weight_decay) as f32,
         }
     }

@@ -278,6 +278,19 @@ fn muon_leaves_embeddings_and_vectors_to_adamw() {
 }
 
 #[test]
+fn weights_without_gradient_stay_numbers_whatever_eps() {
+    for eps in [0.0, 1e-60] {
+        let adam = AdamW { eps, ..AdamW::default() };
+        let mut params = model((3, 3));
+        let before = params.clone();
+        let mut optimizer = Optimizer::new(&config::Optimizer::AdamW(adam), &params);
+        let grads = Grads::zeros(&params);
+        optimizer.step(&mut params, &grads, scale(0), 1);
+        assert_eq!(params, before);
+    }
+}
+
+#[test]
 fn a_matrix_without_gradient_stays_whole() {
     let found = direction(6, 4, &[0.0; 24]);
     assert!(found.iter().all(|&v| v == 0.0), "{found:?}");

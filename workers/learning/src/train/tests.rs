@@ -174,7 +174,7 @@ fn a_stopped_run_goes_on_as_if_it_had_not() {
                 let reporter = StopAt(at, &stop);
                 let run = Run { checkpoints: Some(folder.path()), threads: 2, reporter: &reporter, stop: Some(&stop) };
                 let ended = train(&mut memory(), &pairs(), &params, run, &mut by_recall);
-                assert!(matches!(ended, Err(LearningError::Stopped { step }) if step == at), "{ended:?}");
+                assert!(matches!(ended, Err(LearningError::Stopped { step, kept: true }) if step == at), "{ended:?}");
             }
             let mut model = memory();
             let run = Run { checkpoints: Some(folder.path()), ..silent(3) };

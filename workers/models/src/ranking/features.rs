@@ -102,7 +102,8 @@ impl AttributeTable {
         if self.offsets.len() == entities + 1 && ascending && ends && known {
             return Ok(());
         }
-        let what = format!("the table of attribute {:?} does not fit {entities} rows of ids below {}", self.name, self.size);
+        let what =
+            format!("the table of attribute {:?} does not fit {entities} rows of ids below {}", self.name, self.size);
         Err(ModelError::Mismatch(what))
     }
 }

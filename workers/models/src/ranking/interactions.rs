@@ -1,7 +1,7 @@
 //! The mixture of experts over a user, a history and candidates.
 //!
 //! ```text
-//! once a user:  attributes, history length, mean of history ──────────────────────────┐
+//! once a user:  attributes, items read, mean of history     ──────────────────────────┐
 //! a candidate:  item, attributes, popularity = c;  attention(c → history) = h;  h ∘ q(c) ┴─► mixture
 //! ```
 //!
@@ -17,7 +17,7 @@ use recmesh_contract::{
 use recmesh_kernels::{Attention, Init, ParamId, Params, RelativeBias, Role, Span, Tape, Var, Workspace};
 
 use super::{
-    features::{AttributeTable, CategoricalFeature, COUNT_BUCKETS, InteractionFeatures, count_bucket},
+    features::{AttributeTable, COUNT_BUCKETS, CategoricalFeature, InteractionFeatures, count_bucket},
     mixture::{Mixture, Part, probabilities},
     saved::{self, Builder, Header},
     tasks::{self, Head},
@@ -27,7 +27,7 @@ use crate::{ModelError, Trainable, weights};
 /// One interaction with its labels.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct InteractionRow {
-    /// The user's items before this one, oldest first; only the newest `historyLength` are read.
+    /// The user's items before this one, oldest first; older ones than the newest `historyLength` change nothing.
     pub history: Vec<ItemIndex>,
     /// Row of the user in the model's user table; `None` for an unknown one.
     pub user: Option<u32>,
@@ -236,7 +236,9 @@ impl InteractionMmoe {
 
     /// `[askers, (2 + attributes) · width]`: all that does not depend on the candidate.
     fn user_part(&self, tape: &mut Tape<'_>, askers: &[Asker<'_>], histories: &Histories) -> Var {
-        let lengths: Vec<u32> = askers.iter().map(|a| count_bucket(a.history.len())).collect();
+        // Items read, not items there are: training rows and requests may carry more than is read.
+        let length = |span: Span| count_bucket((span.end - span.start) as usize);
+        let lengths: Vec<u32> = (0..askers.len()).map(|asker| length(histories.span(asker))).collect();
         let mut parts = vec![
             tape.embed(self.tables.length, &lengths),
             tape.embed_bag(self.tables.items, &histories.items, &histories.offsets, true),
@@ -294,13 +296,13 @@ struct Histories {
 }
 
 impl Histories {
-    /// The newest `length` items of each; items beyond the table are passed over.
+    /// The newest `length` items of each that the table knows.
     fn read(askers: &[Asker<'_>], length: usize, known: usize) -> Self {
         let mut all = Self { items: Vec::new(), offsets: vec![0], positions: Vec::new() };
         for asker in askers {
-            let newest = &asker.history[asker.history.len().saturating_sub(length)..];
             let start = all.items.len();
-            all.items.extend(newest.iter().copied().filter(|&i| (i as usize) < known));
+            all.items.extend(asker.history.iter().rev().copied().filter(|&i| (i as usize) < known).take(length));
+            all.items[start..].reverse();
             all.positions.extend(0..(all.items.len() - start) as u32);
             all.offsets.push(all.items.len() as u32);
         }

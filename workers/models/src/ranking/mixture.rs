@@ -45,7 +45,13 @@ pub(super) struct Mixture {
 }
 
 impl Split {
-    fn new(builder: &mut Builder, name: &str, out: usize, parts: &[(&str, usize)], gain: f32) -> Result<Self, ModelError> {
+    fn new(
+        builder: &mut Builder,
+        name: &str,
+        out: usize,
+        parts: &[(&str, usize)],
+        gain: f32,
+    ) -> Result<Self, ModelError> {
         let fan = parts.iter().map(|(_, columns)| columns).sum();
         let weights = parts
             .iter()

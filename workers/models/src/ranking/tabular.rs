@@ -73,13 +73,15 @@ impl TabularMmoe {
         if columns == 0 {
             return Err(ModelError::Mismatch("there are no features to rank by".into()));
         }
-        let buckets = numeric.iter().enumerate().map(|(i, f)| {
-            builder.embedding(&format!("numeric.{i}"), f.boundaries.len() + 1, width)
-        });
+        let buckets = numeric
+            .iter()
+            .enumerate()
+            .map(|(i, f)| builder.embedding(&format!("numeric.{i}"), f.boundaries.len() + 1, width));
         let buckets = buckets.collect::<Result<_, _>>()?;
-        let categories = categorical.iter().enumerate().map(|(i, f)| {
-            builder.embedding(&format!("categorical.{i}"), f.size.max(1) as usize, width)
-        });
+        let categories = categorical
+            .iter()
+            .enumerate()
+            .map(|(i, f)| builder.embedding(&format!("categorical.{i}"), f.size.max(1) as usize, width));
         let categories = categories.collect::<Result<_, _>>()?;
         let mixture = Mixture::new(&mut builder, &mmoe, heads.len(), &[("row", columns)])?;
         Ok(Self { params: builder.params, mmoe, heads, numeric, categorical, buckets, categories, mixture })

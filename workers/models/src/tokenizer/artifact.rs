@@ -72,7 +72,8 @@ impl Tokenizer {
     /// (items whose quantizer codes another item has too), `items`, `idsUnique` (different IDs per item).
     #[must_use]
     pub fn metrics(&self) -> Vec<Metric> {
-        let metric = |name: String, value: f64| Metric { name, value, interval: None, split: None, masking: None, of: None };
+        let metric =
+            |name: String, value: f64| Metric { name, value, interval: None, split: None, masking: None, of: None };
         let mut all = Vec::new();
         for (level, stats) in (1..).zip(&self.levels) {
             all.push(metric(format!("codebookUse/{level}"), stats.used as f64 / stats.size as f64));
@@ -127,16 +128,14 @@ impl Tokenizer {
     pub fn load(dir: &Path) -> Result<Self, TokenizerError> {
         let path = dir.join(JSON);
         let text = fs::read_to_string(&path).map_err(TokenizerError::io(&path))?;
-        let header: Header =
-            serde_json::from_str(&text).map_err(|e| TokenizerError::format(&path, e.to_string()))?;
+        let header: Header = serde_json::from_str(&text).map_err(|e| TokenizerError::format(&path, e.to_string()))?;
         if header.format_version != FORMAT_VERSION {
             let reason = format!("its format version is {}, this build reads {FORMAT_VERSION}", header.format_version);
             return Err(TokenizerError::format(&path, reason));
         }
         let path = dir.join(TENSORS);
         let bytes = fs::read(&path).map_err(TokenizerError::io(&path))?;
-        let tensors =
-            SafeTensors::deserialize(&bytes).map_err(|e| TokenizerError::format(&path, e.to_string()))?;
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| TokenizerError::format(&path, e.to_string()))?;
         let codebooks = header.levels.iter().enumerate().map(|(l, stats)| {
             let shape = [stats.size, header.dims.unwrap_or(0)];
             codebook(&tensors, &name(l), shape).map_err(|reason| TokenizerError::format(&path, reason))
@@ -170,7 +169,11 @@ fn codebook(tensors: &SafeTensors<'_>, name: &str, shape: [usize; 2]) -> Result<
         return Err(format!("tensor {name} is {dtype:?} {found:?}, {JSON} asks for F32 {shape:?}"));
     }
     let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
-    if values.iter().all(|x| x.is_finite()) { Ok(values) } else { Err(format!("tensor {name} holds no finite numbers")) }
+    if values.iter().all(|x| x.is_finite()) {
+        Ok(values)
+    } else {
+        Err(format!("tensor {name} holds no finite numbers"))
+    }
 }
 
 #[cfg(test)]

@@ -4,33 +4,20 @@
 //! caller's mistake and is named. Liveness is part of the set. Posting lists come from the catalog, so the cost is the
 //! length of the lists and one pass over the bits for each key.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::{Class, Failure, ItemIndex, Mask, reason};
+use recmesh_contract::{Class, Failure, Mask, reason};
 
 /// Filters over one catalog.
 pub(crate) struct Filter {
-    /// Every attribute that some item has, for error messages.
-    keys: Vec<String>,
     /// Shared by all requests without filters.
     live: Option<Arc<Mask>>,
 }
 
 impl Filter {
     pub(crate) fn new(catalog: &Catalog) -> Self {
-        let mut keys = BTreeSet::new();
-        for item in 0..catalog.len() {
-            for (key, _) in catalog.attributes(item as ItemIndex) {
-                if !keys.contains(key) {
-                    keys.insert(key.to_owned());
-                }
-            }
-        }
-        Self { keys: keys.into_iter().collect(), live: catalog.live().cloned().map(Arc::new) }
+        Self { live: catalog.live().cloned().map(Arc::new) }
     }
 
     /// The items that pass; `None` when every item does.
@@ -42,7 +29,7 @@ impl Filter {
         let mut allowed: Option<Vec<u64>> = None;
         for (key, values) in filters {
             if !catalog.has_attribute_key(key) {
-                return Err(self.unknown(key));
+                return Err(unknown(catalog, key));
             }
             let mut fits = Mask::none(catalog.len());
             for value in values {
@@ -65,10 +52,11 @@ impl Filter {
         }
         Ok(Some(Arc::new(Mask::from_words(words))))
     }
+}
 
-    fn unknown(&self, key: &str) -> Failure {
-        let known = if self.keys.is_empty() { "none".to_owned() } else { self.keys.join(", ") };
-        let text = format!("filters.{key}: no item has this attribute; there are: {known}");
-        Failure::new(Class::Invalid, reason::BAD_FIELD, text)
-    }
+fn unknown(catalog: &Catalog, key: &str) -> Failure {
+    let keys = catalog.attribute_keys();
+    let known = if keys.is_empty() { "none".to_owned() } else { keys.join(", ") };
+    let text = format!("filters.{key}: no item has this attribute; there are: {known}");
+    Failure::new(Class::Invalid, reason::BAD_FIELD, text)
 }

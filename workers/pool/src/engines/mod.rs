@@ -1,6 +1,6 @@
 //! The engines of the three kinds of pools: tokenize, retrieve, rank.
 //!
-//! Each takes its own kind of work. The tokenize engine also finishes candidates that nobody could rank, because it
+//! Each takes its own kind of work. The tokenize engine also describes candidates that nobody could rank, because it
 //! holds the catalog and no model.
 
 mod describe;

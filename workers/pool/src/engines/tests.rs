@@ -256,7 +256,17 @@ fn ranking_mixes_tasks_by_their_weights_and_keeps_the_best() {
 #[test]
 fn candidates_nobody_could_rank_are_described_as_they_came() {
     let (_dir, mut engine) = tokenizer(None);
-    let Ok(Done::Items(items)) = ask(&mut engine, rank_work(finish(2, &[("like", 1.0)]))) else { panic!() };
+    let candidates = || vec![candidate(2, 0.9), candidate(5, 0.8), candidate(1, 0.7)];
+    let Ok(Done::Items(items)) = ask(&mut engine, Work::Describe { candidates: candidates(), k: 2 }) else { panic!() };
     assert_eq!((found(&items), items[0].score), (vec!["i2", "i5"], 0.9));
     assert!(items[0].tasks.is_empty());
+
+    let dir = tempfile::tempdir().unwrap();
+    let mut ranker = RankEngine::new(Box::new(Slope { short: false }), catalog(dir.path()));
+    for (engine, work) in [
+        (&mut engine as &mut dyn Engine, rank_work(finish(2, &[]))),
+        (&mut ranker, Work::Describe { candidates: candidates(), k: 2 }),
+    ] {
+        assert_eq!(ask(engine, work).unwrap_err().reason, reason::WRONG_REPLY, "each pool takes its own work only");
+    }
 }

@@ -1,7 +1,7 @@
 //! The engine of a tokenize pool: requests in, contexts in the model's terms out.
 //!
 //! A known user brings the stored history; an inline history stands in for it. Items the catalog does not know are
-//! counted and left out, never an error. It also finishes candidates that nobody could rank: it holds the catalog and
+//! counted and left out, never an error. It also describes candidates that nobody could rank: it holds the catalog and
 //! no model, so it still answers when models do not.
 
 use std::sync::Arc;
@@ -55,9 +55,7 @@ impl Engine for TokenizeEngine {
     fn run(&mut self, batch: Vec<Work>) -> Vec<Result<Done, Failure>> {
         let answer = |work| match work {
             Work::Tokenize(request) => self.context(&request).map(|context| Done::Context(Arc::new(context))),
-            Work::Rank { candidates, finish: Some(finish), .. } => {
-                Ok(Done::Items(describe(&self.catalog, candidates, &[], finish.k)))
-            }
+            Work::Describe { candidates, k } => Ok(Done::Items(describe(&self.catalog, candidates, &[], k))),
             work => Err(wrong_work("tokenize", &work)),
         };
         batch.into_iter().map(answer).collect()

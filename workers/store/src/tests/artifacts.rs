@@ -81,6 +81,23 @@ fn an_equal_commit_changes_nothing_and_a_differing_one_is_refused() {
     assert_eq!(drafts(&store), [] as [PathBuf; 0]);
 }
 
+/// Hours of work must not end at a folder that nobody can replace.
+#[test]
+fn a_version_without_its_manifest_is_refused_before_the_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, id) = (store(folder.path()), model());
+    let made = commit(&store, &id, &[], b"weights").unwrap();
+    fs::remove_file(made.path().join("manifest.json")).unwrap();
+    assert!(!store.contains(&id));
+    let error = store.draft(&id).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("manifest.json: file is missing; remove the folder"), "{error}");
+    assert_eq!(drafts(&store), [] as [PathBuf; 0]);
+    store.remove(&id).unwrap();
+    fs::create_dir_all(store.path(&id)).unwrap();
+    commit(&store, &id, &[], b"weights").unwrap();
+}
+
 #[test]
 fn a_draft_holds_plain_files_only() {
     let folder = tempfile::tempdir().unwrap();

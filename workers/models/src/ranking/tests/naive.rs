@@ -53,7 +53,8 @@ fn mixture(params: &Params, parts: &[(&str, Vec<f64>)], experts: usize, tasks: u
     (0..tasks)
         .map(|t| {
             let gate = softmax(&scores[t * experts..(t + 1) * experts]);
-            let mixed: Vec<f64> = (0..width).map(|d| (0..experts).map(|e| gate[e] * hidden[e * width + d]).sum()).collect();
+            let mixed: Vec<f64> =
+                (0..width).map(|d| (0..experts).map(|e| gate[e] * hidden[e * width + d]).sum()).collect();
             let name = |end: &str| format!("towers.{t}.{end}");
             let tower = add(product(params, &name("hidden"), &mixed), &row(params, &name("hidden.bias"), 0));
             let tower: Vec<f64> = tower.iter().map(|x| x.max(0.0)).collect();
@@ -91,7 +92,7 @@ pub(super) fn interaction(
         }
         x
     };
-    let mut user = row(params, "historyLength", count_bucket(example.history.len()) as usize);
+    let mut user = row(params, "historyLength", count_bucket(past.len()) as usize);
     user.extend(mean(params, "items", past));
     for (a, table) in features.user_attributes.iter().enumerate() {
         user.extend(mean(params, &format!("userAttributes.{a}"), example.user.map_or(&[], |u| table.of(u))));

@@ -15,7 +15,8 @@ use super::{
 fn tabular(count: usize, seed: u64) -> Vec<TabularRow> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let row = |_| {
-        let (x, c, d): (f32, u32, u32) = (random.random_range(-2.0..2.0), random.random_range(1..9), random.random_range(1..4));
+        let (x, c, d): (f32, u32, u32) =
+            (random.random_range(-2.0..2.0), random.random_range(1..9), random.random_range(1..4));
         let noisy = |answer: bool, random: &mut Pcg64Mcg| Some(answer != random.random_bool(0.05));
         let first = (x > 0.0) == (c % 2 == 0);
         let labels = vec![noisy(first, &mut random), noisy(!first || d == 3, &mut random)];
@@ -25,11 +26,7 @@ fn tabular(count: usize, seed: u64) -> Vec<TabularRow> {
 }
 
 /// Gives every row the labels of another, training and test rows together: nothing is left to learn.
-fn shuffled<R: Clone>(
-    rows: &[R],
-    test: &[R],
-    labels: impl Fn(&mut R) -> &mut Vec<Option<bool>>,
-) -> (Vec<R>, Vec<R>) {
+fn shuffled<R: Clone>(rows: &[R], test: &[R], labels: impl Fn(&mut R) -> &mut Vec<Option<bool>>) -> (Vec<R>, Vec<R>) {
     let mut all = [rows, test].concat();
     let mut own: Vec<Vec<Option<bool>>> = all.iter_mut().map(|r| labels(r).clone()).collect();
     own.shuffle(&mut Pcg64Mcg::seed_from_u64(9));

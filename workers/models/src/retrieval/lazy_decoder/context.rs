@@ -55,6 +55,7 @@ impl LazyDecoder {
             let items = tape.embed(table, &tokens.items);
             x = tape.add(x, items);
         }
+        x = tape.scale(x, self.embedding_scale());
         x = tape.dropout(x, self.shape.dropout);
         for block in &self.layout.context {
             let projected = self.shape.project(tape, &block.attention, x);

@@ -88,6 +88,10 @@ pub(super) struct Layout {
 /// Distances with a score of their own; farther ones share the last.
 const DISTANCES: usize = 512;
 
+/// Slopes of the first and the last head's score by distance at the start.
+const STEEPEST: f32 = 4.0;
+const FLATTEST: f32 = 1.0 / 16.0;
+
 /// Deviation of embeddings and heads at the start.
 const EMBEDDING: f32 = 0.02;
 
@@ -119,8 +123,21 @@ impl Maker {
         self.add(&format!("{name}.gain"), Role::Vector, 1, cols, Init::Ones)
     }
 
+    /// Scores by distance, falling with slopes spread over the heads (after ALiBi, arXiv 2108.12409): the first head
+    /// starts on the newest item alone, the last one near the mean of the history. From zero, a rate of 1e-3 would need
+    /// thousands of steps to single out the newest item.
     fn bias(&mut self, name: &str) -> ParamId {
-        self.add(name, Role::Vector, self.heads, self.distances, Init::Zeros)
+        let id = self.add(name, Role::Vector, self.heads, self.distances, Init::Zeros);
+        if self.seed.is_some() {
+            let (heads, distances) = (self.heads, self.distances);
+            let scores = &mut self.params.get_mut(id).data;
+            for (head, row) in scores.chunks_exact_mut(distances).enumerate() {
+                let place = if heads == 1 { 0.5 } else { head as f32 / (heads - 1) as f32 };
+                let slope = STEEPEST * (FLATTEST / STEEPEST).powf(place);
+                row.iter_mut().zip(0u16..).for_each(|(score, distance)| *score = -slope * f32::from(distance));
+            }
+        }
+        id
     }
 
     fn own(&mut self, name: &str) -> SelfAttention {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::config::{self, RetrievalAlgorithm};
+use recmesh_contract::config::{self, CodeLoss, RetrievalAlgorithm};
 use recmesh_contract::{ItemIndex, Recommend};
 use recmesh_kernels::{Params, Span, Tape, Var};
 
@@ -104,6 +104,12 @@ impl LazyDecoder {
         Server::new(self.clone())
     }
 
+    /// Embeddings start small; scaled by √d (arXiv 1706.03762, section 3.4) they weigh as much as what the sublayers
+    /// add, so that the layers see which code they continue.
+    pub(super) fn embedding_scale(&self) -> f32 {
+        (self.config.d_model as f32).sqrt()
+    }
+
     /// Tokens of a semantic ID.
     pub(super) fn levels(&self) -> usize {
         self.layout.head_norms.len()
@@ -117,6 +123,7 @@ impl LazyDecoder {
     /// Decoder rows `[targets · levels, d]` after all layers.
     pub(super) fn teach(&self, tape: &mut Tape<'_>, context: &Context, tokens: &Tokens, targets: &Targets) -> Var {
         let x = tape.embed(self.layout.code, &targets.inputs);
+        let x = tape.scale(x, self.embedding_scale());
         let mut x = tape.dropout(x, self.shape.dropout);
         for layer in &self.layout.layers {
             let positions = (&targets.positions[..], &tokens.positions[..]);
@@ -126,6 +133,23 @@ impl LazyDecoder {
             x = self.shape.feed_forward(tape, &layer.ffn, x);
         }
         x
+    }
+
+    /// For every item, the codes that continue its path to `level` (rows of the head), and which of them is its own.
+    fn choices(&self, items: &[ItemIndex], level: usize) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
+        let trie = self.catalog.trie();
+        let (codes, start) = (trie.codes(level + 1), self.layout.starts[level]);
+        let (mut ids, mut offsets, mut right) = (Vec::new(), vec![0], Vec::new());
+        for &item in items {
+            let path = self.catalog.codes(item);
+            let down = |node: u32, depth: usize| trie.child(depth, node, path[depth]).unwrap_or_default();
+            let parent = (0..level).fold(0, down);
+            let children = trie.children(level, parent);
+            ids.extend(children.clone().map(|child| start + codes[child as usize]));
+            offsets.push(ids.len() as u32);
+            right.push(down(parent, level) - children.start);
+        }
+        (ids, offsets, right)
     }
 
     pub(super) fn push_target(&self, targets: &mut Targets, item: ItemIndex, history: Span) {
@@ -178,8 +202,16 @@ impl Trainable for LazyDecoder {
             let rows: Vec<u32> = (0..targets.items.len()).map(|target| (target * levels + level) as u32).collect();
             let x = tape.gather(x, &rows);
             let x = tape.rms_norm(x, self.layout.head_norms[level]);
-            let codes: Vec<u32> = targets.items.iter().map(|&item| self.catalog.codes(item)[level]).collect();
-            let loss = tape.softmax_loss(x, self.layout.head, self.layout.codes(level), &codes, Some(&weights));
+            let loss = match self.config.loss {
+                CodeLoss::Codebook => {
+                    let codes: Vec<u32> = targets.items.iter().map(|&item| self.catalog.codes(item)[level]).collect();
+                    tape.softmax_loss(x, self.layout.head, self.layout.codes(level), &codes, Some(&weights))
+                }
+                CodeLoss::Children => {
+                    let (ids, offsets, right) = self.choices(&targets.items, level);
+                    tape.choice_loss(x, self.layout.head, (&ids, &offsets), &right, Some(&weights))
+                }
+            };
             total = Some(total.map_or(loss, |total| tape.add(total, loss)));
         }
         total.unwrap_or_else(|| tape.constant(1, 1, &[0.0]))
@@ -197,6 +229,10 @@ fn check(config: &config::LazyDecoder) -> Result<(), ModelError> {
     if kv_layers == 0 || kv_layers > layers {
         let reason = format!("{kv_layers} slices for {layers} layers; give 1 to {layers}");
         return Err(ModelError::parameter("kvLayers", reason));
+    }
+    if config.loss == CodeLoss::Children && !config.decode.renormalise {
+        let reason = "codes off the trie get no meaning when `loss` is children; set it to true".to_owned();
+        return Err(ModelError::parameter("decode.renormalise", reason));
     }
     if !(1..=2).contains(&kv_split) {
         return Err(ModelError::parameter("kvSplit", format!("is {kv_split}; give 1 or 2")));

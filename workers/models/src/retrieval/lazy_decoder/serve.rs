@@ -161,7 +161,8 @@ impl LazyDecoder {
         let own: Vec<Span> =
             (0..inputs.len() as u32).map(|b| Span { start: b * length, end: (b + 1) * length }).collect();
         let chains = memory.flat();
-        let mut x = tape.embed(self.layout.code, &inputs);
+        let x = tape.embed(self.layout.code, &inputs);
+        let mut x = tape.scale(x, self.embedding_scale());
         for (layer, left) in self.layout.layers.iter().zip(&mut memory.rows) {
             let positions = (&positions[..], &tokens.positions[..]);
             x = self.shape.cross(tape, &layer.cross, x, context.slices[layer.slice], &spans, positions);

@@ -167,6 +167,33 @@ fn recomputed(model: &LazyDecoder, history: &[u32], renormalise: bool) -> Vec<f6
     scores
 }
 
+#[test]
+fn a_loss_over_children_is_the_score_among_legal_ids() {
+    let catalog = catalog(&[3, 4, 2], &[vec![0, 0, 0], vec![0, 0, 1], vec![0, 3, 0], vec![2, 1, 1], vec![2, 1, 0]]);
+    let decode = Decode { beams: 64, renormalise: true };
+    let config = config::LazyDecoder { loss: config::CodeLoss::Children, decode, ..config() };
+    let model = stirred(&config, catalog);
+    let mut workspace = Workspace::default();
+    for target in 0..5 {
+        let example = SequenceExample { items: vec![4, 1, target] };
+        let shorter = SequenceExample { items: vec![4, 1] };
+        let mut loss = |example: &SequenceExample| {
+            let mut tape = Tape::train(model.params(), &mut workspace, 0);
+            let loss = model.loss(&mut tape, &[example], 0);
+            f64::from(tape.value(loss)[0])
+        };
+        let own = (loss(&example) - loss(&shorter)) * model.levels() as f64;
+        let wanted = -recomputed(&model, &[4, 1], true)[target as usize];
+        assert!((own - wanted).abs() < 1e-3, "item {target}: {own} {wanted}");
+    }
+    let scores = recomputed(&model, &[4, 1], true);
+    let all: f64 = scores.iter().map(|score| score.exp()).sum();
+    assert!((all - 1.0).abs() < 1e-4, "legal IDs share all probability: {all}");
+    let refused = config::LazyDecoder { decode: Decode { beams: 64, renormalise: false }, ..config };
+    let error = LazyDecoder::new(&refused, grid(2, 2), 0).err().unwrap().to_string();
+    assert!(error.contains("decode.renormalise"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(40) })]
 

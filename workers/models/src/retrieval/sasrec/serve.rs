@@ -1,21 +1,19 @@
 //! A SASRec at work: histories in, exact best items out.
 //!
-//! In: queries, many at once. Out: the best items of all, by blocks of the item table, so that scores of a batch never
-//! lie in memory as a whole. Items the model does not know are skipped in a history.
+//! In: queries, many at once. Out: the best of all items, by an exact scan of the item table that never holds the scores
+//! of a batch. Items the model does not know are skipped in a history.
 
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend};
+use recmesh_kernels::topk::offer_products;
 use recmesh_kernels::{Tape, Workspace};
 
 use super::super::pass::rows_per_pass;
 use super::super::sequence::newest;
 use super::model::{Packed, Rows, SasRec};
 use crate::answer::{Filter, candidates, collector};
-
-/// Items scored at once.
-const BLOCK_ITEMS: usize = 4096;
 
 /// A SASRec with scratch memory of its own.
 pub(super) struct Server {
@@ -37,29 +35,14 @@ impl Server {
         batch: &Packed,
         answers: &mut [Vec<Candidate>],
     ) -> Result<(), Failure> {
-        let hidden = {
-            let mut tape = Tape::serve(&self.model.params, &mut self.workspace);
-            let hidden = self.model.forward(&mut tape, batch, Rows::Last);
-            tape.value(hidden).to_vec()
-        };
+        let mut tape = Tape::serve(&self.model.params, &mut self.workspace);
+        let hidden = self.model.forward(&mut tape, batch, Rows::Last);
         let filters: Vec<_> = pass.iter().map(|&at| Filter::new(&queries[at], self.catalog.as_deref())).collect();
         let mut tops: Vec<_> =
             pass.iter().map(|&at| collector(queries[at].k, self.model.items, queries[at].ties)).collect();
-        for start in (0..self.model.items).step_by(BLOCK_ITEMS) {
-            let block = start..(start + BLOCK_ITEMS).min(self.model.items);
-            let mut tape = Tape::serve(&self.model.params, &mut self.workspace);
-            let rows = tape.constant(pass.len(), self.model.config.dim as usize, &hidden);
-            let scores = tape.logits(rows, self.model.layout.item, block.clone());
-            for ((row, top), filter) in tape.value(scores).chunks_exact(block.len()).zip(&mut tops).zip(&filters) {
-                for (item, &score) in (block.start as u32..).zip(row) {
-                    // Written so that a score that is not a number goes on and is reported.
-                    let hopeless = score < top.threshold();
-                    if !hopeless && filter.passes(item) {
-                        top.push(score, item);
-                    }
-                }
-            }
-        }
+        let table = &self.model.params.get(self.model.layout.item).data;
+        let dim = self.model.config.dim as usize;
+        offer_products(tape.value(hidden), table, dim, &mut tops, &|row, item| !filters[row].passes(item));
         for (&at, top) in pass.iter().zip(tops) {
             answers[at] = candidates(top)?;
         }

@@ -45,7 +45,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Matrix, String> {
         Some("safetensors") => matrix(&SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?)?,
         _ => return Err("its name ends neither in .npy nor in .safetensors".into()),
     };
-    if rows == 0 || cols == 0 { Err(format!("it is an empty matrix of {rows} × {cols}")) } else { Ok((rows, cols, data)) }
+    if rows == 0 || cols == 0 {
+        Err(format!("it is an empty matrix of {rows} × {cols}"))
+    } else {
+        Ok((rows, cols, data))
+    }
 }
 
 /// The only matrix of a safetensors file.
@@ -56,7 +60,8 @@ fn matrix(tensors: &SafeTensors<'_>) -> Result<Matrix, String> {
         let count = all.iter().filter(|(_, view)| view.shape().len() == 2).count();
         return Err(format!("it holds {count} matrices; write one"));
     };
-    let data = floats(view).ok_or_else(|| format!("tensor {name:?} holds {:?}; F16, BF16, F32, F64 are read", view.dtype()))?;
+    let data = floats(view)
+        .ok_or_else(|| format!("tensor {name:?} holds {:?}; F16, BF16, F32, F64 are read", view.dtype()))?;
     Ok((view.shape()[0], view.shape()[1], data))
 }
 
