@@ -114,7 +114,6 @@ fn gateway([tokenize, retrieve]: [&Arc<dyn Stage>; 2], telemetry: &Telemetry) ->
         retrieve: names[1].clone(),
         rank: None,
         fallback: None,
-        fallback_model: None,
         params: RouteParams::default(),
     };
     let routes = RouteTable { routes: [("home".to_owned(), route)].into() };

@@ -53,7 +53,6 @@ pub(crate) struct Served {
     pub(crate) retrieve: Pooled,
     pub(crate) rank: Option<Pooled>,
     pub(crate) fallback: Option<Pooled>,
-    pub(crate) fallback_model: Option<String>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) metrics: PipelineMetrics,
 }
@@ -72,7 +71,7 @@ impl Served {
         stages: &HashMap<Name, Arc<dyn Stage>>,
         metrics: &GatewayMetrics,
     ) -> Result<Self, NoPool> {
-        let Route { release, tokenize, retrieve, rank, fallback, fallback_model, params } = route;
+        let Route { release, tokenize, retrieve, rank, fallback, params } = route;
         let find = |step, pool: Name| match stages.get(&pool) {
             Some(stage) => Ok(Pooled { stage: Arc::clone(stage), pool }),
             None => Err(NoPool { step, pool }),
@@ -84,7 +83,6 @@ impl Served {
             retrieve: find(Step::Retrieve, retrieve)?,
             rank: rank.map(|pool| find(Step::Rank, pool)).transpose()?,
             fallback: fallback.map(|pool| find(Step::Fallback, pool)).transpose()?,
-            fallback_model: fallback_model.map(|model| model.to_string()),
             places: Arc::new(Semaphore::new(params.max_concurrency as usize)),
             metrics: metrics.of(&name),
             params,

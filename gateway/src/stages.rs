@@ -1,7 +1,7 @@
 //! The request's way through the stages, under one deadline.
 //!
 //! ```text
-//! tokenize ─► no history? ───────────────────────────────► fallback (coldStart)
+//! tokenize ─► no history? ───────────────────────────────► fallback, or nothing where there is none (coldStart)
 //!     └─► retrieve ─► failed or late? ───────────────────► fallback (its reason)
 //!             └─► rank ─► failed or late? ─► finish: the retrieval order stands (its reason)
 //!                   └─► fewer than k? ─► filled up from the fallback (tooFew)
@@ -37,11 +37,13 @@ pub(crate) async fn drive(
     let mut way = Way { route, deadline, reserve, request_id, stages: Vec::with_capacity(4), fallback: None };
 
     let context = way.tokenize(request).await?;
-    if context.history.is_empty()
-        && let Some(fallback) = &route.fallback
-    {
-        let items = way.stand_in(fallback, &context, k).await?;
-        way.note(Step::Retrieve, reason::COLD_START, route.fallback_model.clone());
+    if context.history.is_empty() {
+        // No model knows what somebody new would like: without a fallback there is nothing to answer.
+        let items = match &route.fallback {
+            Some(fallback) => way.stand_in(fallback, &context, k).await?,
+            None => Vec::new(),
+        };
+        way.note(Step::Retrieve, reason::COLD_START, "fallback");
         return Ok(way.answer(items));
     }
     let items = match (way.retrieve(&context, k).await, &route.fallback) {
@@ -49,7 +51,7 @@ pub(crate) async fn drive(
         (Ok(Found::Candidates(candidates, rank)), _) => way.rank(rank, &context, candidates, k).await?,
         (Err(failure), Some(fallback)) if replaceable(&failure) => {
             let Ok(items) = way.stand_in(fallback, &context, k).await else { return Err(failure) };
-            way.note(Step::Retrieve, failure.reason, route.fallback_model.clone());
+            way.note(Step::Retrieve, failure.reason, "fallback");
             log(&failure, "retrieval failed; the fallback answers");
             return Ok(way.answer(items));
         }
@@ -125,7 +127,7 @@ impl<'a> Way<'a> {
         match self.call(Step::Finish, &self.route.tokenize, work, self.deadline).await {
             Ok(Done::Items(items)) => {
                 log(&failure, "ranking failed; the retrieval order stands");
-                self.note(Step::Rank, failure.reason, self.route.release.models.get("retrieve").cloned());
+                self.note(Step::Rank, failure.reason, "retrieve");
                 Ok(items)
             }
             _ => Err(failure),
@@ -143,7 +145,7 @@ impl<'a> Way<'a> {
         let fresh = more.into_iter().filter(|item| !have.contains(&item.id)).take(k - items.len());
         items.extend(fresh.map(|item| Item { score: item.score.min(most), ..item }));
         if items.len() > have.len() {
-            self.note(Step::Retrieve, reason::TOO_FEW, self.route.fallback_model.clone());
+            self.note(Step::Retrieve, reason::TOO_FEW, "fallback");
         }
         items
     }
@@ -185,8 +187,9 @@ impl<'a> Way<'a> {
         result
     }
 
-    /// Records that something stood in; the reply tells the first of them.
-    fn note(&mut self, step: Step, reason: &'static str, model: Option<String>) {
+    /// Records that the release's model of `role` stood in; the reply tells the first of them.
+    fn note(&mut self, step: Step, reason: &'static str, role: &str) {
+        let model = self.route.release.models.get(role).cloned();
         self.route.metrics.fallback(step.name(), reason);
         self.fallback.get_or_insert(FallbackBody { stage: step.name(), reason, model });
     }

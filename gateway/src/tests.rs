@@ -176,14 +176,15 @@ fn name(text: &str) -> Name {
 
 /// `shop` retrieves; `ranked` retrieves and ranks. Both fall back on `popular`.
 fn route(pipeline: &str) -> Route {
-    let models = [("retrieve".to_owned(), "sasrec@0123456789ab".to_owned())].into();
+    let models = [("retrieve", "sasrec@0123456789ab"), ("fallback", "popular@0123456789ab")]
+        .map(|(role, model)| (role.to_owned(), model.to_owned()))
+        .into();
     Route {
         release: Release::new(pipeline, models, "tok@0123456789ab".to_owned(), "sha256:00".to_owned()),
         tokenize: name("tokenize"),
         retrieve: name("retrieve"),
         rank: (pipeline == "ranked").then(|| name("rank")),
         fallback: Some(name("fallback")),
-        fallback_model: Some(name("popular")),
         params: RouteParams { deadline: Millis(500), max_k: 50, ..RouteParams::default() },
     }
 }

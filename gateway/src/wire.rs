@@ -13,7 +13,8 @@ use serde_json::Number;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a JSON object")]
 pub struct RecommendBody {
-    /// The user's id as the data set writes it. An unknown user without history gets the pipeline's fallback.
+    /// The user's id as the data set writes it. An unknown user without history gets the pipeline's fallback, or no
+    /// items where it has none.
     pub user: Option<String>,
     /// Item ids, oldest first; given, they stand in for the stored history. Unknown ids are left out.
     pub history: Option<Vec<String>>,
@@ -116,7 +117,8 @@ pub struct FallbackBody {
     pub stage: &'static str,
     /// Why: `coldStart`, `tooFew` or the reason of the stage's failure.
     pub reason: &'static str,
-    /// The model that answered in its place.
+    /// The model that answered in its place, `<resource>@<version>`; null where a user without history met a pipeline
+    /// without a fallback, which answers no items.
     pub model: Option<String>,
 }
 

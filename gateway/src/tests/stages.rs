@@ -58,20 +58,22 @@ async fn somebody_new_gets_the_fallback() {
         let world = World::new("ranked");
         let got = world.post(body).await;
         assert_eq!(got.ids(), ["p0", "p1"], "{body}");
-        assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": "coldStart", "model": "popular"}));
+        assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": "coldStart", "model": "popular@0123456789ab"}));
         assert_eq!(got.stages(), ["tokenize", "fallback"]);
         assert!(world.retrieve.calls().is_empty());
         let line = r#"recmesh_gateway_fallbacks_total{pipeline="ranked",stage="retrieve",reason="coldStart"} 1"#;
         assert!(world.shows(line));
         assert!(world.shows(r#"recmesh_gateway_requests_total{pipeline="ranked",outcome="fallback"} 1"#));
     }
-    let world = World::of(&["shop"], |route| route.fallback = None);
+    let world = World::of(&["shop"], |route| {
+        route.fallback = None;
+        route.release.models.remove("fallback");
+    });
     let got = world.post(r#"{"user":"new","k":2}"#).await;
-    assert_eq!(
-        (got.ids(), &got.json["fallback"]),
-        (vec!["i0", "i1"], &json!(null)),
-        "without a fallback the model is asked"
-    );
+    assert_eq!(got.ids(), Vec::<&str>::new(), "without a fallback there is nothing to answer");
+    assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": "coldStart", "model": null}));
+    assert_eq!(got.stages(), ["tokenize"]);
+    assert!(world.retrieve.calls().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +91,7 @@ async fn a_retrieval_that_fails_is_replaced_and_the_reason_told() {
             world.retrieve.fails(class, reason);
             let got = world.post(USER).await;
             assert_eq!(got.ids(), ["p0", "p1", "p2", "p3"], "{}", got.text);
-            assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": reason, "model": "popular"}));
+            assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": reason, "model": "popular@0123456789ab"}));
             assert_eq!(got.stages(), ["tokenize", "retrieve", "fallback"]);
         }
     }
@@ -169,7 +171,7 @@ async fn too_few_items_are_filled_up_without_duplicates() {
     });
     let got = world.post(USER).await;
     assert_eq!(got.ids(), ["p0", "p2", "p1", "p3"]);
-    assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": "tooFew", "model": "popular"}));
+    assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": "tooFew", "model": "popular@0123456789ab"}));
     let scores: Vec<f64> = got.json["items"].as_array().unwrap().iter().map(|i| i["score"].as_f64().unwrap()).collect();
     assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
 

@@ -78,7 +78,6 @@ fn route(
         retrieve: retrieve_pool,
         rank: rank_pool,
         fallback: fallback_pool,
-        fallback_model: pipeline.fallback.clone(),
         params: pipeline.route.clone(),
     })
 }

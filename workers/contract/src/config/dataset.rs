@@ -142,10 +142,10 @@ pub struct EntitySource {
     #[serde(default = "defaults::id")]
     #[schemars(length(min = 1, max = 256))]
     pub id: String,
-    /// The column shown to people.
+    /// The column shown to people (items only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Columns with text that item vectors can be made from.
+    /// Columns with text that item vectors can be made from (items only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub text: Vec<String>,

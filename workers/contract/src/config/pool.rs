@@ -101,8 +101,6 @@ pub struct Route {
     pub rank: Option<Name>,
     /// Pool that answers when retrieval cannot.
     pub fallback: Option<Name>,
-    /// Name of the fallback's model, for the reply.
-    pub fallback_model: Option<Name>,
     /// What the pipeline declares.
     pub params: RouteParams,
 }
@@ -114,7 +112,7 @@ pub struct RouteParams {
     /// Time for the whole request, when the caller names none; callers may ask for less, never for more.
     #[serde(default = "defaults::deadline")]
     pub deadline: Millis,
-    /// Candidates that retrieval hands to ranking; at least `k`.
+    /// Candidates that retrieval hands to ranking (with a rank stage); at least `k`.
     #[serde(default = "defaults::candidates")]
     #[schemars(range(min = 1, max = 8192))]
     pub candidates: u32,

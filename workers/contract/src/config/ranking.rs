@@ -65,7 +65,7 @@ pub struct Mmoe {
     #[serde(default = "defaults::tower_units")]
     #[schemars(range(min = 1, max = 4096))]
     pub tower_units: u32,
-    /// Length of an embedding: items, users, attributes, categories.
+    /// Length of an embedding: items, attributes, categories.
     #[serde(default = "defaults::embedding")]
     #[schemars(range(min = 1, max = 1024))]
     pub embedding: u32,

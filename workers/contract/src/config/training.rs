@@ -19,7 +19,7 @@ pub struct TrainingParams {
     #[serde(default = "defaults::epochs")]
     #[schemars(range(min = 1, max = 100000))]
     pub epochs: u32,
-    /// Users (retrieval) or rows (ranking) in a step.
+    /// Examples in a step: windows of a user's sequence (retrieval) or rows (ranking).
     #[serde(default = "defaults::batch_size")]
     #[schemars(range(min = 1, max = 1000000))]
     pub batch_size: u32,
@@ -148,7 +148,7 @@ pub struct Schedule {
     /// The shape after warm-up.
     #[serde(default)]
     pub decay: Decay,
-    /// The share of the highest rate at which the decay ends.
+    /// The share of the highest rate at which the decay ends (with `cosine`).
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub floor: f64,
