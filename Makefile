@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs only Rust; what needs more says so.
 CARGO ?= cargo
-.PHONY: up check test lint fmt crds licences bench bench-quality bench-serving clean
+.PHONY: up check test test-otlp lint fmt crds licences bench bench-quality bench-serving
 
 up: ## build, train the quickstart and serve it on 127.0.0.1:8080
 	$(CARGO) run --bin recmesh -- up -f examples/quickstart.yaml
@@ -10,6 +10,10 @@ check:
 
 test: ## every test; real data is used where RECMESH_DATA names it
 	$(CARGO) test --workspace
+
+test-otlp: ## tests of trace export, which is a feature of its own because it brings tonic
+	$(CARGO) test -p recmesh-gateway -p recmesh-pool -p recmesh-telemetry --lib \
+		--features recmesh-gateway/otlp,recmesh-pool/otlp,recmesh-telemetry/otlp
 
 lint:
 	$(CARGO) fmt --all --check

@@ -10,6 +10,11 @@ use std::{
 #[error("{0} problem(s) in the manifests")]
 pub struct Refused(pub usize);
 
+/// An argument is wrong, or a file that it names cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Wrong(pub String);
+
 /// Prints a line to standard output. A closed pipe is the reader's wish, not a failure of ours.
 pub fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
@@ -22,8 +27,17 @@ pub fn warn(text: &str) {
 
 /// Prints a failure with its causes and chooses the exit code.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    warn(&format!("recmesh: {error:#}"));
-    if error.is::<Refused>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    warn(&format!("recmesh: {}", told(error)));
+    if error.is::<Refused>() || error.is::<Wrong>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// A failure and its causes, each once: many a message holds that of its cause already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        known if known.contains(&cause) => text,
+        known => format!("{known}: {cause}"),
+    })
 }
 
 /// Rows as aligned columns, the first row the header.
@@ -42,6 +56,14 @@ pub fn columns(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let inner = || io::Error::other("no space left");
+        let holds = anyhow::Error::new(inner()).context("cannot write x: no space left").context("Dataset/w");
+        assert_eq!(told(&holds), "Dataset/w: cannot write x: no space left");
+        assert_eq!(told(&anyhow::Error::new(inner()).context("cannot write x")), "cannot write x: no space left");
+    }
 
     #[test]
     fn columns_line_up() {

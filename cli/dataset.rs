@@ -5,7 +5,8 @@ use recmesh_contract::config::Source;
 
 use crate::{
     args::{Dataset, Generate},
-    console, manifests,
+    console::{self, Wrong},
+    manifests,
 };
 
 /// Makes data sets.
@@ -23,11 +24,13 @@ fn generate(options: &Generate) -> Result<()> {
     let name = match (&options.name, names.as_slice()) {
         (Some(name), _) => name,
         (None, [only]) => only,
-        (None, _) => anyhow::bail!("--name: which Dataset? The manifests have {}", names.join(", ")),
+        (None, _) => {
+            return Err(Wrong(format!("--name: which Dataset? The manifests have {}", names.join(", "))).into());
+        }
     };
     let params = (checked.valid.datasets.iter())
         .find_map(|(known, params)| (known.as_str() == name).then_some(params))
-        .with_context(|| format!("the manifests have no Dataset {name}; they have {}", names.join(", ")))?;
+        .ok_or_else(|| Wrong(format!("the manifests have no Dataset {name}; they have {}", names.join(", "))))?;
     anyhow::ensure!(
         matches!(params.source, Source::Planted(_)),
         "Dataset {name} reads files: only a planted one can be generated"

@@ -1,12 +1,12 @@
 //! `recmesh gc`: removes artifacts that nothing needs.
 //!
-//! Kept: the newest report's artifact of every resource, what the releases in force serve, and everything those were
-//! made from.
+//! Kept: the newest report's artifact of every resource, what the releases in force serve, everything those were made
+//! from, and the checkpoint of a training that stopped or failed, together with what its resource made before.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use recmesh_contract::ArtifactId;
+use recmesh_contract::{ArtifactId, JobState};
 
 use crate::{args::Gc, console, state::State};
 
@@ -16,28 +16,25 @@ use crate::{args::Gc, console, state::State};
 /// When there is no state folder, or another process holds it.
 pub fn run(options: &Gc) -> Result<()> {
     let state = State::existing(&options.state)?;
-    let mut open: Vec<ArtifactId> = state.records.reports()?.into_iter().filter_map(|report| report.produced).collect();
-    let served: BTreeSet<String> = state
-        .records
-        .releases()?
-        .into_iter()
-        .flat_map(|(_, release)| release.models.into_values().chain([release.tokenizer]))
-        .collect();
     let all = state.store.list()?;
-    open.extend(all.iter().filter(|id| served.contains(&format!("{}@{}", id.name, id.version))).cloned());
-    let mut keep = BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if state.store.contains(&id) && keep.insert(id.clone()) {
-            open.extend(state.store.open_artifact(&id)?.manifest().inputs.iter().cloned());
+    let served: BTreeSet<String> = (state.records.releases()?.into_values())
+        .flat_map(|release| release.models.into_values().chain([release.tokenizer]))
+        .collect();
+    let mut keep: BTreeSet<ArtifactId> =
+        all.iter().filter(|id| served.contains(&format!("{}@{}", id.name, id.version))).cloned().collect();
+    for report in state.records.reports()? {
+        let Some(id) = report.produced else { continue };
+        if report.state == JobState::Failed {
+            // It made nothing, so what was made before it is still the newest.
+            keep.extend(all.iter().filter(|other| (other.kind, &other.name) == (id.kind, &id.name)).cloned());
         }
+        keep.insert(id);
     }
-    let gone = if options.dry_run {
-        all.into_iter().filter(|id| !keep.contains(id)).collect()
-    } else {
-        state.store.gc(&keep)?
-    };
+    let garbage = if options.dry_run { state.store.garbage(&keep)? } else { state.store.gc(&keep)? };
+    let checkpoints = garbage.checkpoints.iter().map(|id| format!("checkpoint of {id}"));
+    let gone: Vec<String> = garbage.artifacts.iter().map(ToString::to_string).chain(checkpoints).collect();
     for id in &gone {
-        console::say(&id.to_string());
+        console::say(id);
     }
     console::say(&format!("{} {}", gone.len(), if options.dry_run { "would be removed" } else { "removed" }));
     Ok(())

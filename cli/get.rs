@@ -1,21 +1,21 @@
-//! `recmesh get`: resources and releases in the state folder.
+//! `recmesh get`: resources and releases in the state folder, also while another process works in it.
 
 use anyhow::Result;
+use recmesh_contract::JobState;
+use recmesh_store::Records;
 use serde_json::json;
 
 use crate::{
     args::{Get, Output},
-    console,
-    state::State,
+    console, state,
 };
 
 /// Prints what the state folder knows.
 ///
 /// # Errors
-/// When there is no state folder, or another process holds it.
+/// When there is no state folder, or its records cannot be read.
 pub fn run(options: &Get) -> Result<()> {
-    let state = State::existing(&options.state)?;
-    let (reports, releases) = (state.records.reports()?, state.records.releases()?);
+    let Records { reports, releases } = state::records(&options.state)?;
     if options.output == Output::Json {
         let releases: Vec<_> =
             releases.iter().map(|(name, release)| json!({"pipeline": name, "release": release})).collect();
@@ -29,6 +29,10 @@ pub fn run(options: &Get) -> Result<()> {
         rows.push(vec![report.kind.clone(), report.name.to_string(), format!("{:?}", report.state), version, seconds]);
     }
     console::say(&console::columns(&rows));
+    for report in reports.iter().filter(|report| report.state == JobState::Failed) {
+        let message = report.message.as_deref().unwrap_or_default();
+        console::say(&format!("\n{}/{} failed: {message}", report.kind, report.name));
+    }
     if !releases.is_empty() {
         let mut rows = vec![["PIPELINE", "RELEASE", "MODELS", "TOKENIZER"].map(str::to_owned).to_vec()];
         for (pipeline, release) in &releases {

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Err(error) => return console::fail(&error),
     };
     if let Err(error) = recmesh_telemetry::logging::init(&filter, args.log_format.into(), layers) {
-        return console::fail(&error.into());
+        return console::fail(&console::Wrong(error.to_string()).into());
     }
     let done = match args.command {
         Command::Up(options) => up::run(&options),

@@ -7,12 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use recmesh_plan::Valid;
 
 use crate::{
     args::{Manifests, Place},
-    console::{self, Refused},
+    console::{self, Refused, Wrong},
 };
 
 /// Manifests that passed every check, and where they stood.
@@ -26,7 +26,7 @@ pub struct Checked {
 /// Reads and checks manifests; prints every problem and refuses when there is one.
 ///
 /// # Errors
-/// When a file cannot be read, or [`Refused`].
+/// [`Wrong`] when a file cannot be read, or [`Refused`].
 pub fn read(manifests: &Manifests) -> Result<Checked> {
     let mut files = Vec::new();
     for path in &manifests.files {
@@ -50,18 +50,22 @@ pub fn read(manifests: &Manifests) -> Result<Checked> {
 /// Where each data set's files lie.
 ///
 /// # Errors
-/// When `--data` names a data set that the manifests do not have.
+/// [`Wrong`] when `--data` names a data set that the manifests do not have, names one twice, or nothing lies there.
 pub fn folders(checked: &Checked, place: &Place) -> Result<BTreeMap<String, PathBuf>> {
     let known: Vec<String> = checked.valid.datasets.keys().map(ToString::to_string).collect();
     let mut folders: BTreeMap<String, PathBuf> =
         known.iter().map(|name| (name.clone(), checked.folder.clone())).collect();
     for (name, path) in &place.data {
-        anyhow::ensure!(
-            folders.contains_key(name),
-            "--data {name}=…: the manifests have no Dataset {name}; they have {}",
-            known.join(", ")
-        );
-        anyhow::ensure!(path.exists(), "--data {name}={}: there is no such file or folder", path.display());
+        let wrong = |what: String| Err(Wrong(format!("--data {name}={}: {what}", path.display())).into());
+        if !folders.contains_key(name) {
+            return wrong(format!("the manifests have no Dataset {name}; they have {}", known.join(", ")));
+        }
+        if place.data.iter().filter(|(other, _)| other == name).count() > 1 {
+            return wrong(format!("Dataset {name} is given more than once"));
+        }
+        if !path.exists() {
+            return wrong("there is no such file or folder".to_owned());
+        }
         folders.insert(name.clone(), path.clone());
     }
     Ok(folders)
@@ -70,9 +74,10 @@ pub fn folders(checked: &Checked, place: &Place) -> Result<BTreeMap<String, Path
 fn text(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut bytes).context("cannot read manifests from standard input")?;
+        let read = std::io::stdin().read_to_end(&mut bytes);
+        read.map_err(|error| Wrong(format!("cannot read manifests from standard input: {error}")))?;
     } else {
-        bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        bytes = fs::read(path).map_err(|error| Wrong(format!("cannot read {}: {error}", path.display())))?;
     }
-    String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8 text", path.display()))
+    Ok(String::from_utf8(bytes).map_err(|_| Wrong(format!("{} is not UTF-8 text", path.display())))?)
 }

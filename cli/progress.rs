@@ -45,6 +45,10 @@ impl Bar {
             ),
         };
         console::warn(&format!("{subject:<34} {told}{made}"));
+        // An evaluation's message is told at the end, and a failure's by who ends the program.
+        if let Some(message) = report.message.as_ref().filter(|_| report.kind == "Dataset") {
+            console::warn(&format!("  {}", message.replace('\n', "\n  ")));
+        }
     }
 }
 

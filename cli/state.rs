@@ -1,11 +1,12 @@
 //! The state folder: artifacts, the run's records, the address in use.
 //!
-//! `<state>/artifacts/…` · `<state>/recmesh.redb` · `<state>/address`. One process at a time writes it.
+//! `<state>/artifacts/…` · `<state>/run.redb` · `<state>/records.json` · `<state>/address`. One process at a time writes
+//! it; the last two may be read at any time.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use recmesh_store::{RunState, Store};
+use recmesh_store::{Records, RunState, Store};
 
 /// An open state folder.
 pub struct State {
@@ -33,11 +34,22 @@ impl State {
     /// # Errors
     /// When there is none, or another process holds it.
     pub fn existing(folder: &Path) -> Result<Self> {
-        anyhow::ensure!(
-            folder.is_dir(),
-            "there is no state folder {}: `recmesh up` or `train` makes one",
-            folder.display()
-        );
+        exists(folder)?;
         Self::open(folder)
     }
+}
+
+/// The records of a folder that must be there already, also while another process holds it.
+///
+/// # Errors
+/// When there is none, or its records cannot be read.
+pub fn records(folder: &Path) -> Result<Records> {
+    exists(folder)?;
+    Ok(Records::read(folder)?)
+}
+
+fn exists(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    anyhow::ensure!(folder.is_dir(), "there is no state folder {shown}: `recmesh up` or `train` makes one");
+    Ok(())
 }

@@ -49,6 +49,7 @@ pub fn run(options: &Up) -> Result<()> {
     let digest = |tokenizer: &ArtifactId| digests.get(tokenizer).cloned().unwrap_or_default();
     let (pools, routes) = recmesh_plan::serving(&checked.valid, &done.made, &digest)?;
     if routes.routes.is_empty() {
+        state.records.put_releases(&BTreeMap::new())?;
         console::say("no Pipeline in the manifests: nothing to serve");
         return Ok(());
     }
@@ -80,9 +81,9 @@ async fn serve(
     for pool in &pools {
         pool.warm_up().await?;
     }
-    for (pipeline, route) in &routes.routes {
-        state.records.put_release(&Name::new(pipeline.as_str())?, &route.release)?;
-    }
+    let releases =
+        routes.routes.iter().map(|(pipeline, route)| Ok((Name::new(pipeline.as_str())?, route.release.clone())));
+    state.records.put_releases(&releases.collect::<Result<_>>()?)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let address = listener.local_addr()?;
     write_atomic(&folder.join(ADDRESS), address.to_string().as_bytes())?;
@@ -122,6 +123,8 @@ fn example_calls(address: &str, pools: &[PoolConfig], routes: &RouteTable, store
         if routes.routes.len() > 1 {
             body["pipeline"] = pipeline.as_str().into();
         }
+        // A quote within a quoted word of the shell: end the word, escape a quote, go on.
+        let body = body.to_string().replace('\'', r"'\''");
         lines.insert(format!("    curl -s {address}/v1/recommend -d '{body}'"));
     }
     Ok(lines.into_iter().collect::<Vec<_>>().join("\n"))

@@ -3,11 +3,17 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering, thread};
 
 use anyhow::{Context, Result};
-use recmesh_contract::{ArtifactId, JobReport, JobState};
-use recmesh_jobs::{Bench, Remedy};
+use recmesh_contract::{ArtifactId, JobReport, JobState, Resources, config::JobConfig};
+use recmesh_jobs::{Bench, JobError, Remedy};
 use recmesh_plan::{JobKey, PlannedJob, Valid};
 
-use crate::{args::Place, console, interrupt::Interrupt, progress::Bar, state::State};
+use crate::{
+    args::Place,
+    console::{self, Wrong},
+    interrupt::Interrupt,
+    progress::Bar,
+    state::State,
+};
 
 /// What all jobs made.
 pub struct Done {
@@ -31,7 +37,8 @@ pub fn all(
     let threads = place.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
     let mut done = Done { reports: Vec::new(), made: BTreeMap::new() };
     // The report of a reused artifact stands: it tells what making it took.
-    let known: Vec<Option<ArtifactId>> = state.records.reports()?.into_iter().map(|report| report.produced).collect();
+    let known = state.records.reports()?.into_iter().filter(|report| report.state != JobState::Failed);
+    let known: Vec<Option<ArtifactId>> = known.map(|report| report.produced).collect();
     let folder = |dataset: &str| folders.get(dataset).cloned().unwrap_or_default();
     let jobs = recmesh_plan::plan(valid).jobs;
     known_names(&jobs, &place.retrain)?;
@@ -46,14 +53,18 @@ pub fn all(
         if again {
             recmesh_jobs::discard(&config, &state.store).with_context(|| subject.clone())?;
         }
-        let mut report = recmesh_jobs::run(&config, &bench).map_err(|error| {
-            let way_out = match error.remedy() {
-                Some(Remedy::Anew) => format!("; --retrain {} makes it anew", config.name),
-                Some(Remedy::GoOn) => "; the same command goes on after it".to_owned(),
-                None => String::new(),
-            };
-            anyhow::anyhow!("{subject}: {error}{way_out}")
-        })?;
+        let mut report = match recmesh_jobs::run(&config, &bench) {
+            Ok(report) => report,
+            Err(error) => {
+                let failure = failed(&job.key, &config, &error);
+                let message = failure.message.clone().unwrap_or_default();
+                // The job's own failure is the one to tell, also where the disk has no room for its report.
+                if let Err(unkept) = state.records.put_report(&failure) {
+                    console::warn(&format!("the report of {subject} is lost: {unkept}"));
+                }
+                anyhow::bail!("{subject}: {message}");
+            }
+        };
         // A model's artifact bears the model's name; the report is its job's.
         report.name = job.key.name.clone();
         bar.finish(&report);
@@ -68,12 +79,33 @@ pub fn all(
     Ok(done)
 }
 
+/// The report of a job that failed or was stopped; what it would have made keeps its checkpoint.
+fn failed(job: &JobKey, config: &JobConfig, error: &JobError) -> JobReport {
+    let way_out = match error.remedy() {
+        Some(Remedy::Anew) => format!("; --retrain {} makes it anew", config.name),
+        Some(Remedy::GoOn) => "; the same command goes on after it".to_owned(),
+        None => String::new(),
+    };
+    JobReport {
+        kind: job.kind.as_str().to_owned(),
+        name: job.name.clone(),
+        state: JobState::Failed,
+        produced: recmesh_jobs::target(config).ok(),
+        metrics: Vec::new(),
+        resources: Resources::default(),
+        message: Some(format!("{error}{way_out}")),
+    }
+}
+
 /// Refuses a `--retrain` that fits no job: most likely a slip that would leave the damage in place.
 fn known_names(jobs: &[PlannedJob], retrain: &[String]) -> Result<()> {
     for name in retrain {
         let fits = jobs.iter().any(|job| [job.key.name.as_str(), job.artifact.as_str()].contains(&name.as_str()));
         let names = || jobs.iter().map(|job| job.key.name.to_string()).collect::<Vec<_>>().join(", ");
-        anyhow::ensure!(fits, "--retrain {name}: the manifests have no job of that name; they have {}", names());
+        if !fits {
+            let text = format!("--retrain {name}: the manifests have no job of that name; they have {}", names());
+            return Err(Wrong(text).into());
+        }
     }
     Ok(())
 }

@@ -52,9 +52,9 @@ fn validate_says_when_nothing_is_wrong() {
 #[test]
 fn arguments_and_manifests_that_cannot_be_read_are_named() {
     let desk = Desk::new(COUNTED);
-    desk.run(&["validate", "-f", "absent.yaml"]).refused(1, &["absent.yaml"]);
+    desk.run(&["validate", "-f", "absent.yaml"]).refused(2, &["absent.yaml"]);
     fs::write(desk.path("bytes.yaml"), [0xff, 0xfe]).unwrap();
-    desk.run(&["validate", "-f", "bytes.yaml"]).refused(1, &["bytes.yaml", "UTF-8"]);
+    desk.run(&["validate", "-f", "bytes.yaml"]).refused(2, &["bytes.yaml", "UTF-8"]);
     desk.write("empty.yaml", "");
     desk.run(&["train", "-f", "empty.yaml"]).refused(2, &["empty.yaml"]);
     desk.write("broken.yaml", "kind: [Dataset\n");
@@ -63,7 +63,7 @@ fn arguments_and_manifests_that_cannot_be_read_are_named() {
     desk.train(&["--threads", "0"]).refused(2, &["--threads"]);
     desk.with_manifest("up", &["--listen", "nowhere"]).refused(2, &["--listen"]);
     desk.run(&[]).refused(2, &["Usage"]);
-    desk.train(&["--log", "=,="]).refused(1, &["=,="]);
+    desk.train(&["--log", "=,="]).refused(2, &["=,="]);
 }
 
 #[test]

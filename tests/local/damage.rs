@@ -59,7 +59,7 @@ fn retraining_needs_no_damage_and_knows_the_job_by_either_name() {
         assert!(line.contains(" done in "), "{}", told.err);
         assert!(desk.artifacts() == sound);
     }
-    desk.train(&["--retrain", "nobody"]).refused(1, &["--retrain nobody", "train-retriever"]);
+    desk.train(&["--retrain", "nobody"]).refused(2, &["--retrain nobody", "train-retriever"]);
 }
 
 #[test]

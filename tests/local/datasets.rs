@@ -33,9 +33,11 @@ fn metrics(told: &str, kind: &str) -> Vec<(String, Option<String>, f64)> {
 fn a_missing_file_is_named_with_the_way_to_say_where_it_lies() {
     let desk = Desk::new(&counted_over(SEQUENCES));
     desk.train(&[]).refused(1, &["Dataset/world", "rows.txt"]);
-    desk.train(&["--data", "world=nowhere"]).refused(1, &["--data world=nowhere"]);
-    desk.train(&["--data", "elsewhere=."]).refused(1, &["--data elsewhere", "world"]);
+    desk.train(&["--data", "world=nowhere"]).refused(2, &["--data world=nowhere"]);
+    desk.train(&["--data", "elsewhere=."]).refused(2, &["--data elsewhere", "world"]);
     desk.train(&["--data", "world"]).refused(2, &["NAME=PATH"]);
+    let twice = desk.train(&["--data", "world=.", "--data", "world=manifest.yaml"]);
+    twice.refused(2, &["--data world=", "more than once"]);
     std::fs::create_dir(desk.path("rows.txt")).unwrap();
     desk.train(&[]).refused(1, &["Dataset/world", "rows.txt"]);
 }
@@ -55,6 +57,36 @@ fn data_may_lie_elsewhere_and_only_its_content_counts() {
     let told = desk.train(&["--data", "world=here"]).good();
     assert!(!told.err.contains("in store"), "{}", told.err);
     assert!(desk.artifacts().len() > made.len());
+}
+
+#[test]
+fn vectors_lie_with_the_data_set_also_where_its_main_file_is_given() {
+    let tokenizer = "---
+apiVersion: recmesh.dev/v1alpha1
+kind: Tokenizer
+metadata: {name: ids}
+spec:
+  datasetRef: {name: world}
+  algorithm: {rqKMeans: {levels: 1, codebookSize: 2, vectors: {file: {path: v.npy, ids: ids.txt}}}}
+";
+    let desk = Desk::new(&format!("{}{tokenizer}", counted_over(SEQUENCES)));
+    std::fs::create_dir(desk.path("away")).unwrap();
+    desk.write("away/mine.txt", "ann a b c\nbob b c a\ncyd c a b\n");
+    desk.write("away/ids.txt", "a\nb\nc\n");
+    desk.train(&["--data", "world=away/mine.txt"]).refused(1, &["Tokenizer/ids", "away/v.npy"]);
+    let header = format!("{:<117}\n", "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }");
+    let mut matrix = b"\x93NUMPY\x01\x00".to_vec();
+    matrix.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    matrix.extend(header.as_bytes());
+    matrix.extend([0.0f32, 1.0, 1.0, 0.0, 5.0, 5.0].iter().flat_map(|value| value.to_le_bytes()));
+    std::fs::write(desk.path("away/v.npy"), &matrix).unwrap();
+    desk.train(&["--data", "world=away/mine.txt"]).good();
+    let last = matrix.len() - 2;
+    matrix[last] ^= 1;
+    std::fs::write(desk.path("away/v.npy"), &matrix).unwrap();
+    let told = desk.train(&["--data", "world=away/mine.txt"]).good();
+    let line = told.err.lines().find(|line| line.starts_with("Tokenizer/ids")).unwrap();
+    assert!(line.contains(" done in "), "other vectors make another tokenizer: {line}");
 }
 
 #[test]
@@ -91,7 +123,16 @@ fn bad_rows_are_counted_shown_and_refused_above_their_share() {
     write(&desk, "u1,i1,noon\n");
     let told = desk.train(&["-o", "json"]).good();
     assert!(metrics(&told.out, "Dataset").contains(&("badRows".into(), None, 1.0)), "{}", told.out);
-    assert!(told.out.contains("101"), "the report shows the line: {}", told.out);
+    let shown = "1 bad rows left out, among them";
+    let (line, row) = (told.err.find(shown).unwrap(), told.err.find("rows.csv:101: ").unwrap());
+    assert!(told.err.find("Dataset/world").unwrap() < line && line < row, "{}", told.err);
+    assert!(told.out.contains(shown) && told.out.contains("rows.csv:101: "), "{}", told.out);
+    let again = desk.train(&["-o", "json"]).good();
+    assert!(
+        again.err.contains("in store") && again.err.contains("rows.csv:101: "),
+        "a data set in store too: {again:?}"
+    );
+    assert!(again.out.contains("rows.csv:101: "), "{}", again.out);
 
     write(&desk, "u1,i1,noon\n,i2,7\n");
     let told = desk.train(&[]).refused(1, &["rows.csv", "2 of 101 rows are bad", "maxBadRows", "101", "102"]);
@@ -122,5 +163,5 @@ fn a_generated_world_reads_back_as_itself() {
     }
     desk.run(&["dataset", "generate", "-f", "csv/dataset.yaml", "--out", "again"]).refused(1, &["planted"]);
     let words = ["dataset", "generate", "-f", "manifest.yaml", "--out", "x", "--name", "other"];
-    desk.run(&words).refused(1, &["other", "world"]);
+    desk.run(&words).refused(2, &["other", "world"]);
 }

@@ -2,9 +2,40 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{manifests::WHOLE, program::Desk, server::Server};
+use super::{
+    manifests::{WHOLE, counted_over},
+    program::Desk,
+    server::Server,
+};
+
+#[test]
+fn the_printed_call_survives_a_quote_in_a_user_id() {
+    let dataset = "  source: {interactions: {path: rows.txt, format: {sequences: {}}}}\n";
+    let pipeline = "---
+apiVersion: recmesh.dev/v1alpha1
+kind: Tokenizer
+metadata: {name: ids}
+spec: {datasetRef: {name: world}, algorithm: {atomic: {}}}
+---
+apiVersion: recmesh.dev/v1alpha1
+kind: Pipeline
+metadata: {name: home}
+spec: {tokenizerRef: {name: ids}, retrieve: {modelRef: {name: popular}}}
+";
+    let desk = Desk::new(&format!("{}{pipeline}", counted_over(dataset)));
+    desk.write("rows.txt", "o'neil a b c\nbob b c a\n");
+    let server = Server::start(&desk);
+    let stranger = server.recommend(&json!({"user": "nobody"}));
+    assert_eq!(stranger["items"], json!([]), "without a fallback there is nothing for somebody unknown");
+    assert_eq!(stranger["fallback"], json!({"stage": "retrieve", "reason": "coldStart", "model": null}));
+    let told = server.stop("TERM").good();
+    let call = told.out.lines().find_map(|line| line.trim().strip_prefix("curl ")).unwrap();
+    let printed = desk.shell(&format!("printf '%s\\n' {call}")).good().out;
+    let body: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(body, json!({"user": "o'neil", "k": 10}), "{call}");
+}
 
 #[test]
 fn a_serving_program_can_be_watched_and_stops_when_asked() {

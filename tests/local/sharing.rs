@@ -17,6 +17,7 @@ fn a_state_folder_has_one_program_at_a_time() {
     desk.with_manifest("up", &listen).refused(1, &[".recmesh", "in use", &holder]);
     desk.train(&[]).refused(1, &[".recmesh", "in use", &holder]);
     desk.run(&["gc"]).refused(1, &[".recmesh", "in use", &holder]);
+    assert!(desk.run(&["get"]).good().out.contains("home@"), "reading needs no turn");
     assert_eq!(server.get("/readyz").status, 200, "the first one goes on");
     assert!(desk.path(".recmesh/address").exists(), "a refused program leaves the other's address alone");
     desk.train(&["--state", "another"]).good();

@@ -66,6 +66,17 @@ fn get_shows_resources_and_releases() {
 }
 
 #[test]
+fn a_pipeline_that_is_no_longer_declared_serves_no_longer() {
+    let desk = Desk::new(&format!("{WHOLE}{PLAIN}"));
+    Server::start(&desk).stop("TERM").good();
+    assert!(desk.run(&["get"]).good().out.contains("plain@"));
+    desk.write("manifest.yaml", WHOLE);
+    Server::start(&desk).stop("TERM").good();
+    let told = desk.run(&["get"]).good().out;
+    assert!(told.contains("home@") && !told.contains("plain@"), "{told}");
+}
+
+#[test]
 fn gc_removes_what_no_release_and_no_newest_version_needs() {
     let desk = Desk::new(WHOLE);
     desk.run(&["gc"]).refused(1, &["no state folder"]);

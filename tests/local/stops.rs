@@ -81,6 +81,13 @@ fn training_that_is_asked_to_stop_keeps_its_last_step() {
             checkpoints.iter().any(|path| path.ends_with(&format!("/state-{step}.safetensors"))),
             "{checkpoints:?}"
         );
+        let told = desk.run(&["get"]).good().out;
+        assert!(told.contains("Failed") && told.contains("TrainingJob/train-model failed: stopped after"), "{told}");
+        for dry in [&["gc", "--dry-run"][..], &["gc"]] {
+            let told = desk.run(dry).good().out;
+            assert!(told.starts_with("0 "), "the checkpoint is still of use: {told}");
+        }
+        assert_eq!(desk.hidden(".checkpoints"), checkpoints);
         if name == "TERM" {
             goes_on(&desk);
         }

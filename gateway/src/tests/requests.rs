@@ -38,7 +38,7 @@ async fn the_reply_has_exactly_these_fields_in_this_order() {
     let start = r#"{"items":[{"id":"i0","title":"The i0","score":1.0,"semanticId":[1,2]}],"release":{"name":"shop@"#;
     assert!(got.text.starts_with(start), "{}", got.text);
     let end = concat!(
-        r#""models":{"retrieve":"sasrec@0123456789ab"},"tokenizer":"tok@0123456789ab","catalog":"sha256:00"},"#,
+        r#""models":{"fallback":"popular@0123456789ab","retrieve":"sasrec@0123456789ab"},"tokenizer":"tok@0123456789ab","catalog":"sha256:00"},"#,
         r#""stages":[{"name":"tokenize","ms":0.0},{"name":"retrieve","ms":0.0}],"fallback":null}"#
     );
     assert!(got.text.ends_with(end), "{}", got.text);

@@ -58,7 +58,10 @@ async fn somebody_new_gets_the_fallback() {
         let world = World::new("ranked");
         let got = world.post(body).await;
         assert_eq!(got.ids(), ["p0", "p1"], "{body}");
-        assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": "coldStart", "model": "popular@0123456789ab"}));
+        assert_eq!(
+            got.json["fallback"],
+            json!({"stage": "retrieve", "reason": "coldStart", "model": "popular@0123456789ab"})
+        );
         assert_eq!(got.stages(), ["tokenize", "fallback"]);
         assert!(world.retrieve.calls().is_empty());
         let line = r#"recmesh_gateway_fallbacks_total{pipeline="ranked",stage="retrieve",reason="coldStart"} 1"#;
@@ -91,7 +94,10 @@ async fn a_retrieval_that_fails_is_replaced_and_the_reason_told() {
             world.retrieve.fails(class, reason);
             let got = world.post(USER).await;
             assert_eq!(got.ids(), ["p0", "p1", "p2", "p3"], "{}", got.text);
-            assert_eq!(got.json["fallback"], json!({"stage": "retrieve", "reason": reason, "model": "popular@0123456789ab"}));
+            assert_eq!(
+                got.json["fallback"],
+                json!({"stage": "retrieve", "reason": reason, "model": "popular@0123456789ab"})
+            );
             assert_eq!(got.stages(), ["tokenize", "retrieve", "fallback"]);
         }
     }

@@ -20,7 +20,6 @@ mod version;
 
 pub use dataset::HISTORIES;
 pub use error::{JobError, Remedy};
-pub use run::{Bench, discard, run};
+pub use run::{Bench, discard, run, target};
 pub use tokenizer::CATALOG;
 pub use usage::Usage;
-pub use version::artifact;

@@ -49,6 +49,7 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
         let metrics = artifact.metrics().to_vec();
         let message = match &config.work {
             JobWork::Evaluate { model, params, .. } => evaluate::missed(model, params, &metrics)?,
+            JobWork::Dataset { .. } => dataset::left_out(artifact.path())?,
             _ => None,
         };
         return Ok(report(JobState::Reused, metrics, Resources::default(), message));
@@ -77,11 +78,19 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
         inputs: inputs(&config.work),
         data_digest: (!files.is_empty()).then_some(files),
         seed: seed(&config.work),
-        config: serde_json::json!(config.work),
+        config: serde_json::json!(version::determining(&config.work)),
         metrics: made.metrics.clone(),
     })?;
     bench.store.remove_checkpoints(&id)?;
     Ok(report(JobState::Complete, made.metrics, resources, made.message))
+}
+
+/// What a job makes, or would make.
+///
+/// # Errors
+/// When the files that the job reads are missing.
+pub fn target(config: &JobConfig) -> Result<ArtifactId, JobError> {
+    Ok(version::artifact(config, &source_digest(config)?))
 }
 
 /// Removes what a job made before, finished or not, sound or damaged, so that it is made anew.
@@ -89,7 +98,7 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
 /// # Errors
 /// When the files that the job reads are missing, or the artifact cannot be removed.
 pub fn discard(config: &JobConfig, store: &Store) -> Result<(), JobError> {
-    let id = version::artifact(config, &source_digest(config)?);
+    let id = target(config)?;
     store.remove_checkpoints(&id)?;
     Ok(store.remove(&id)?)
 }

@@ -1,15 +1,16 @@
 //! The Tokenizer job: item vectors, semantic IDs, the catalog.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use recmesh_catalog::CatalogItem;
 use recmesh_contract::{
     ArtifactId,
     config::{ItemVectors, RqKMeans, TokenizerAlgorithm, VectorFile},
+    stays_below,
 };
-use recmesh_data::Interactions;
+use recmesh_data::{DataError, Interactions};
 use recmesh_models::tokenizer::{
-    SemanticIds, Tokenizer, TokenizerError, Vectors, atomic, collide, rq_kmeans,
+    SemanticIds, Tokenizer, Vectors, atomic, collide, rq_kmeans,
     vectors::{ItemText, collaborative, content, from_file},
 };
 
@@ -51,14 +52,20 @@ pub(crate) fn make(
 
 /// Digest of the files of a given matrix of item vectors.
 pub(crate) fn file_digest(file: &VectorFile, folder: &Path) -> Result<String, JobError> {
-    let paths = std::iter::once(&file.path).chain(&file.ids);
+    let folder = beside(folder);
     let mut digest = String::new();
-    for path in paths {
-        let path = folder.join(path);
-        let bytes = fs::read(&path).map_err(|source| TokenizerError::Io { path: path.clone(), source })?;
-        digest.push_str(recmesh_contract::Version::of([bytes.as_slice()]).as_str());
+    for path in std::iter::once(&file.path).chain(&file.ids) {
+        if !stays_below(path) {
+            return Err(DataError::Outside { path: path.clone() }.into());
+        }
+        digest.push_str(&recmesh_store::sha256_file(&folder.join(path))?.1);
     }
     Ok(digest)
+}
+
+/// The folder of the data set's files, where the caller may have given its main file instead.
+fn beside(folder: &Path) -> &Path {
+    folder.parent().filter(|_| folder.is_file()).unwrap_or(folder)
 }
 
 /// What the items are clustered by.
@@ -77,7 +84,7 @@ fn vectors(
         ItemVectors::Content(how) => content(&texts(data), how, params.seed, bench.threads)?,
         ItemVectors::File(file) => {
             let ids: Vec<&str> = (0..data.items.len()).map(|item| data.items.id(item)).collect();
-            from_file(folder, file, &ids)?
+            from_file(beside(folder), file, &ids)?
         }
         ItemVectors::Model(_) => {
             let id = model.ok_or_else(|| {

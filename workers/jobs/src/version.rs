@@ -5,17 +5,25 @@
 
 use recmesh_contract::{
     ArtifactId, ArtifactKind, Version,
-    config::{JobConfig, JobWork},
+    config::{Checkpoint, JobConfig, JobWork},
 };
 
 /// Raised when the same configuration begins to give other results, so that old artifacts are not taken for new ones.
 const RECIPE: u32 = 1;
 
+/// The work without what cannot change its result: how often a training keeps a checkpoint.
+pub(crate) fn determining(work: &JobWork) -> JobWork {
+    let mut work = work.clone();
+    if let JobWork::TrainRetrieval { params, .. } | JobWork::TrainRanking { params, .. } = &mut work {
+        params.checkpoint = Checkpoint::default();
+    }
+    work
+}
+
 /// The artifact that a job makes; `files` is the digest of the files it reads, empty when it reads none.
-#[must_use]
-pub fn artifact(config: &JobConfig, files: &str) -> ArtifactId {
+pub(crate) fn artifact(config: &JobConfig, files: &str) -> ArtifactId {
     let text = |value: serde_json::Value| value.to_string();
-    let (kind, parts) = match &config.work {
+    let (kind, parts) = match &determining(&config.work) {
         JobWork::Dataset { params, folder: _ } => (ArtifactKind::Dataset, vec![text(serde_json::json!(params))]),
         JobWork::Tokenizer { algorithm, dataset, folder: _, vectors } => {
             (ArtifactKind::Tokenizer, vec![text(serde_json::json!([algorithm, dataset, vectors]))])
@@ -60,6 +68,22 @@ mod tests {
         assert_eq!(here, artifact(&planted("/b", 1), ""), "the folder does not count");
         assert_ne!(here, artifact(&planted("/a", 2), ""), "parameters count");
         assert_ne!(here, artifact(&planted("/a", 1), "sha256:1"), "what is in the files counts");
+    }
+
+    #[test]
+    fn how_often_checkpoints_are_kept_does_not_count() {
+        let train = |steps: u32, epochs: u32| {
+            let params = serde_json::json!({"epochs": epochs, "checkpoint": {"everySteps": steps}});
+            let work = JobWork::TrainRetrieval {
+                algorithm: serde_json::from_value(serde_json::json!({"sasRec": {}})).unwrap(),
+                dataset: artifact(&planted("", 1), ""),
+                tokenizer: None,
+                params: serde_json::from_value(params).unwrap(),
+            };
+            artifact(&JobConfig { name: Name::new("model").unwrap(), work }, "")
+        };
+        assert_eq!(train(3, 2), train(500, 2));
+        assert_ne!(train(3, 2), train(3, 4));
     }
 
     #[test]

@@ -95,8 +95,8 @@ pub enum StoreError {
     },
     /// The state file cannot be read or written.
     #[error(
-        "{}: {problem}; stop every process that uses it and remove the file: artifacts are kept, only reports and \
-         cached digests are made again",
+        "{}: {problem}; stop every process that uses it and remove the file: artifacts are kept, only reports \
+         are made again",
         path.display()
     )]
     State {

@@ -1,4 +1,4 @@
-//! What may go: everything that no kept artifact was made from. In: what to keep. Out: what was removed.
+//! What may go: everything that no kept artifact was made from. In: what to keep. Out: what can go.
 //!
 //! Decides before it removes: a kept artifact whose inputs cannot be read stops everything.
 
@@ -8,7 +8,16 @@ use recmesh_contract::ArtifactId;
 
 use crate::{Result, Store, artifact::read_manifest};
 
-pub fn collect(store: &Store, keep: &BTreeSet<ArtifactId>) -> Result<Vec<ArtifactId>> {
+/// What nothing needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Garbage {
+    /// Artifacts.
+    pub artifacts: Vec<ArtifactId>,
+    /// Artifacts, finished or not, whose checkpoints nobody will go on from.
+    pub checkpoints: Vec<ArtifactId>,
+}
+
+pub fn find(store: &Store, keep: &BTreeSet<ArtifactId>) -> Result<Garbage> {
     let mut kept = BTreeSet::new();
     let mut open: Vec<ArtifactId> = keep.iter().cloned().collect();
     while let Some(id) = open.pop() {
@@ -18,15 +27,13 @@ pub fn collect(store: &Store, keep: &BTreeSet<ArtifactId>) -> Result<Vec<Artifac
         }
         kept.insert(id);
     }
-    let (mut removed, listed) = (Vec::new(), store.list()?);
-    for id in listed.into_iter().filter(|id| !kept.contains(id)) {
-        store.remove(&id)?;
-        removed.push(id);
-    }
-    for id in store.checkpoints()? {
-        if !kept.contains(&id) || store.contains(&id) {
-            store.remove_checkpoints(&id)?;
-        }
-    }
-    Ok(removed)
+    let (mut artifacts, mut checkpoints) = (store.list()?, store.checkpoints()?);
+    artifacts.retain(|id| !kept.contains(id));
+    checkpoints.retain(|id| !kept.contains(id) || store.contains(id));
+    Ok(Garbage { artifacts, checkpoints })
+}
+
+pub fn remove(store: &Store, garbage: &Garbage) -> Result<()> {
+    garbage.artifacts.iter().try_for_each(|id| store.remove(id))?;
+    garbage.checkpoints.iter().try_for_each(|id| store.remove_checkpoints(id))
 }

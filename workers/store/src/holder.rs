@@ -1,14 +1,13 @@
 //! Who works in a run's folder: a small file beside the state, readable while the state is locked.
 //!
-//! In: the holding process tells its pid and where it listens. Out: other processes read it. The record counts only
-//! while its lock is held, so that a killed process leaves no false record.
+//! In: the holding process tells its pid. Out: other processes read it. The record counts only while its lock is held,
+//! so that a killed process leaves no false record.
 
 use std::{
     fs::{self, File, TryLockError},
     io::ErrorKind,
     path::{Path, PathBuf},
     process,
-    sync::{Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -24,9 +23,6 @@ const LOCK: &str = "run.lock";
 pub struct Holder {
     /// Its process id.
     pub pid: u32,
-    /// Where it listens, once it does: `127.0.0.1:8080`.
-    #[serde(default)]
-    pub address: Option<String>,
 }
 
 impl Holder {
@@ -58,7 +54,6 @@ impl Holder {
 #[derive(Debug)]
 pub struct Holding {
     record: PathBuf,
-    holder: Mutex<Holder>,
     _locked: File,
 }
 
@@ -74,23 +69,9 @@ impl Holding {
         let locked = File::options().create(true).append(true).open(&lock).map_err(StoreError::io(&lock, "open"))?;
         // Waits at most for a reader of the record, which is done at once.
         locked.lock().map_err(StoreError::io(&lock, "lock"))?;
-        let holding =
-            Self { record, holder: Mutex::new(Holder { pid: process::id(), address: None }), _locked: locked };
-        holding.change(|_| {})?;
-        Ok(holding)
-    }
-
-    /// Changes the record.
-    pub fn change(&self, change: impl FnOnce(&mut Holder)) -> Result<()> {
-        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut holder);
-        // Two fields of plain text always serialize.
-        write_atomic(&self.record, &serde_json::to_vec(&*holder).unwrap_or_default())
-    }
-
-    /// The record.
-    pub fn holder(&self) -> Holder {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        // A number always serializes.
+        write_atomic(&record, &serde_json::to_vec(&Holder { pid: process::id() }).unwrap_or_default())?;
+        Ok(Self { record, _locked: locked })
     }
 }
 

@@ -24,10 +24,10 @@ pub use artifact::Artifact;
 pub use digest::sha256_file;
 pub use draft::Draft;
 pub use error::{ArtifactFlaw, Result, StoreError, write_atomic};
+pub use gc::Garbage;
 pub use histories::Histories;
-pub use holder::Holder;
 pub use manifest::{FileEntry, Lineage, Manifest};
-pub use run_state::RunState;
+pub use run_state::{Records, RunState};
 pub use store::Store;
 
 #[cfg(test)]

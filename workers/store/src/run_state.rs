@@ -1,24 +1,25 @@
-//! What a run remembers: reports, releases, digests of files already read. In: small records. Out: the same after a
-//! restart or a kill.
+//! What a run remembers: reports and releases. In: small records. Out: the same after a restart or a kill.
 //!
 //! One redb file, `run.redb`; every `put` is one durable transaction. Exclusive: a second process is told who holds it.
-//! Nothing here decides anything, and artifacts are never in it: losing the file loses no work.
+//! Beside it `records.json` says the same to everybody who only reads, also while the state is held.
+//! Nothing here decides anything, and artifacts are never in it: losing the files loses no work.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::ErrorKind,
     panic::catch_unwind,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use recmesh_contract::{JobReport, Name, Release};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Result, StoreError,
     holder::{Holder, Holding},
+    write_atomic,
 };
 
 const FILE: &str = "run.redb";
@@ -26,15 +27,41 @@ const FILE: &str = "run.redb";
 const REPORTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("reports");
 /// pipeline → release as JSON.
 const RELEASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("releases");
-/// path → (bytes, nanoseconds since 1970 of the last change, SHA-256).
-const DIGESTS: TableDefinition<'_, &[u8], (u64, u64, &str)> = TableDefinition::new("digests");
+
+/// What a run remembers, as anybody may read it at any time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Records {
+    /// Every job's last report, by kind and name.
+    pub reports: Vec<JobReport>,
+    /// What each pipeline serves.
+    pub releases: BTreeMap<Name, Release>,
+}
+
+impl Records {
+    const FILE: &str = "records.json";
+
+    /// Reads the records of `folder` as of the last change; empty where no run has been. Waits for nobody.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is damaged.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(Self::FILE);
+        match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(StoreError::io(&path, "read")(error)),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(record(&path)),
+        }
+    }
+}
 
 /// The state of a run; one process has it at a time.
 #[derive(Debug)]
 pub struct RunState {
     path: PathBuf,
+    records: PathBuf,
     // Before the database, so that the record is gone before another process can hold the state.
-    holding: Holding,
+    _holding: Holding,
     database: Database,
 }
 
@@ -62,15 +89,11 @@ impl RunState {
             Ok(Err(error)) => return Err(state(&path)(error)),
             Err(_) => return Err(StoreError::State { path, problem: "the database is damaged".into() }),
         };
-        Ok(Self { path, holding: Holding::take(folder)?, database })
-    }
-
-    /// The process that has the state of `folder` now and where it listens; `None` when none has it.
-    ///
-    /// # Errors
-    /// When the folder cannot be read.
-    pub fn holder(folder: &Path) -> Result<Option<Holder>> {
-        Holder::read(folder)
+        let records = folder.join(Records::FILE);
+        let state = Self { path, records, _holding: Holding::take(folder)?, database };
+        // A process may have been killed between its last change and this file.
+        state.tell()?;
+        Ok(state)
     }
 
     /// Keeps a job's report, replacing the earlier one of the same kind and name.
@@ -78,7 +101,13 @@ impl RunState {
     /// # Errors
     /// When the state cannot be written.
     pub fn put_report(&self, report: &JobReport) -> Result<()> {
-        self.put(REPORTS, (report.kind.as_str(), report.name.as_str()), self.json(report)?.as_slice())
+        let write = self.database.begin_write().map_err(state(&self.path))?;
+        let mut table = write.open_table(REPORTS).map_err(state(&self.path))?;
+        let key = (report.kind.as_str(), report.name.as_str());
+        table.insert(key, self.json(report)?.as_slice()).map_err(state(&self.path))?;
+        drop(table);
+        write.commit().map_err(state(&self.path))?;
+        self.tell()
     }
 
     /// Every job's last report, by kind and name.
@@ -89,75 +118,38 @@ impl RunState {
         self.all(REPORTS, |_, report| self.parse(report))
     }
 
-    /// Keeps the release that a pipeline serves.
+    /// Keeps what each pipeline serves; pipelines that are not among them serve no longer.
     ///
     /// # Errors
     /// When the state cannot be written.
-    pub fn put_release(&self, pipeline: &Name, release: &Release) -> Result<()> {
-        self.put(RELEASES, pipeline.as_str(), self.json(release)?.as_slice())
+    pub fn put_releases(&self, releases: &BTreeMap<Name, Release>) -> Result<()> {
+        let write = self.database.begin_write().map_err(state(&self.path))?;
+        let mut table = write.open_table(RELEASES).map_err(state(&self.path))?;
+        table.retain(|_, _| false).map_err(state(&self.path))?;
+        for (pipeline, release) in releases {
+            table.insert(pipeline.as_str(), self.json(release)?.as_slice()).map_err(state(&self.path))?;
+        }
+        drop(table);
+        write.commit().map_err(state(&self.path))?;
+        self.tell()
     }
 
-    /// Every pipeline's release, by pipeline.
+    /// What each pipeline serves.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub fn releases(&self) -> Result<Vec<(Name, Release)>> {
-        self.all(RELEASES, |pipeline, release| {
+    pub fn releases(&self) -> Result<BTreeMap<Name, Release>> {
+        let rows = self.all(RELEASES, |pipeline, release| {
             let name = Name::new(pipeline).map_err(record(&self.path))?;
             Ok((name, self.parse(release)?))
-        })
+        })?;
+        Ok(rows.into_iter().collect())
     }
 
-    /// Remembers the SHA-256 of a file that had this length and time of change.
-    ///
-    /// # Errors
-    /// When the state cannot be written.
-    pub fn put_digest(&self, path: &Path, size: u64, modified: SystemTime, sha256: &str) -> Result<()> {
-        self.put(DIGESTS, path.as_os_str().as_encoded_bytes(), (size, nanoseconds(modified), sha256))
-    }
-
-    /// The remembered SHA-256, unless the file has changed its length or its time of change since.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub fn get_digest(&self, path: &Path, size: u64, modified: SystemTime) -> Result<Option<String>> {
-        let read = self.database.begin_read().map_err(state(&self.path))?;
-        let table = match read.open_table(DIGESTS) {
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            other => other.map_err(state(&self.path))?,
-        };
-        let found = table.get(path.as_os_str().as_encoded_bytes()).map_err(state(&self.path))?;
-        Ok(found.and_then(|entry| {
-            let (size_then, modified_then, sha256) = entry.value();
-            (size_then == size && modified_then == nanoseconds(modified)).then(|| sha256.to_owned())
-        }))
-    }
-
-    /// Tells other processes where this one listens; see [`RunState::holder`].
-    ///
-    /// # Errors
-    /// When the folder cannot be written.
-    pub fn put_address(&self, address: &str) -> Result<()> {
-        self.holding.change(|holder| holder.address = Some(address.to_owned()))
-    }
-
-    /// Where this process listens, once it has told.
-    #[must_use]
-    pub fn address(&self) -> Option<String> {
-        self.holding.holder().address
-    }
-
-    fn put<K: redb::Key, V: redb::Value>(
-        &self,
-        table: TableDefinition<'_, K, V>,
-        key: K::SelfType<'_>,
-        value: V::SelfType<'_>,
-    ) -> Result<()> {
-        let write = self.database.begin_write().map_err(state(&self.path))?;
-        let mut open = write.open_table(table).map_err(state(&self.path))?;
-        open.insert(key, value).map_err(state(&self.path))?;
-        drop(open);
-        write.commit().map_err(state(&self.path))
+    /// Writes everything for those who only read.
+    fn tell(&self) -> Result<()> {
+        let records = Records { reports: self.reports()?, releases: self.releases()? };
+        write_atomic(&self.records, &self.json(&records)?)
     }
 
     fn all<K: redb::Key, V: redb::Value, T>(
@@ -201,9 +193,4 @@ fn state<E: Into<redb::Error>>(path: &Path) -> impl Fn(E) -> StoreError {
 fn record<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> StoreError {
     let path = path.to_owned();
     move |error| StoreError::State { path: path.clone(), problem: format!("a record is unreadable: {error}") }
-}
-
-/// Since 1970; times before and far beyond count as those borders, which is as good for telling times apart.
-fn nanoseconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -12,7 +12,7 @@ use std::{
 
 use recmesh_contract::{ArtifactId, ArtifactKind, Name, Version};
 
-use crate::{Artifact, Draft, Result, StoreError, draft, gc, manifest::MANIFEST};
+use crate::{Artifact, Draft, Garbage, Result, StoreError, draft, gc, manifest::MANIFEST};
 
 /// Checkpoints of running jobs, by artifact.
 const CHECKPOINTS: &str = ".checkpoints";
@@ -89,13 +89,23 @@ impl Store {
         draft::discard(&self.root, &self.path(id), id)
     }
 
-    /// Removes every artifact that is neither in `keep` nor, over any number of steps, an input of one that is; also
-    /// the checkpoints of artifacts that are committed or not kept. Gives back the removed artifacts.
+    /// Every artifact that is neither in `keep` nor, over any number of steps, an input of one that is; also the
+    /// checkpoints of artifacts that are committed or not kept. An artifact that is still to be made may be in `keep`.
     ///
     /// # Errors
-    /// When the manifest of a kept artifact cannot be read (nothing is removed then), or the store cannot be written.
-    pub fn gc(&self, keep: &BTreeSet<ArtifactId>) -> Result<Vec<ArtifactId>> {
-        gc::collect(self, keep)
+    /// When the manifest of a kept artifact, or a folder, cannot be read.
+    pub fn garbage(&self, keep: &BTreeSet<ArtifactId>) -> Result<Garbage> {
+        gc::find(self, keep)
+    }
+
+    /// Removes what [`Store::garbage`] finds, and gives it back.
+    ///
+    /// # Errors
+    /// The same, with nothing removed; or when the store cannot be written.
+    pub fn gc(&self, keep: &BTreeSet<ArtifactId>) -> Result<Garbage> {
+        let garbage = self.garbage(keep)?;
+        gc::remove(self, &garbage)?;
+        Ok(garbage)
     }
 
     /// The folder for the checkpoints of the job that makes `id`; not made by this.

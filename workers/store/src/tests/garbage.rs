@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use recmesh_contract::{ArtifactId, ArtifactKind};
 
 use super::{commit, id};
-use crate::{Store, StoreError};
+use crate::{Garbage, Store, StoreError};
 
 #[test]
 fn keeps_inputs_of_inputs_and_removes_the_rest() {
@@ -28,14 +28,18 @@ fn keeps_inputs_of_inputs_and_removes_the_rest() {
     }
 
     let keep = BTreeSet::from([models[0].clone(), planned.clone()]);
-    assert_eq!(store.gc(&keep).unwrap(), [data[1].clone(), models[1].clone()]);
+    let garbage = store.garbage(&keep).unwrap();
+    assert_eq!(garbage.artifacts, [data[1].clone(), models[1].clone()]);
+    assert_eq!(garbage.checkpoints, [models[0].clone(), dropped.clone()]);
+    assert!(store.contains(&data[1]) && store.checkpoint_folder(&dropped).exists(), "looking removes nothing");
+    assert_eq!(store.gc(&keep).unwrap(), garbage);
     let mut left = [data[0].clone(), tokens, models[0].clone()];
     left.sort();
     assert_eq!(store.list().unwrap(), left);
     let checkpoints = [&planned, &dropped, &models[0]].map(|job| store.checkpoint_folder(job).exists());
     assert_eq!(checkpoints, [true, false, false], "only the job that is still to run keeps its checkpoints");
-    assert_eq!(store.gc(&keep).unwrap(), []);
-    assert_eq!(store.gc(&BTreeSet::new()).unwrap(), left);
+    assert_eq!(store.gc(&keep).unwrap(), Garbage::default());
+    assert_eq!(store.gc(&BTreeSet::new()).unwrap().artifacts, left);
 }
 
 #[test]
@@ -54,7 +58,7 @@ fn an_unreadable_manifest_of_what_is_kept_stops_it() {
     assert_eq!(store.list().unwrap(), [data, other.clone(), model.clone()]);
     store.remove(&model).unwrap();
     store.remove(&model).unwrap();
-    assert_eq!(store.gc(&BTreeSet::from([other.clone()])).unwrap().len(), 1);
+    assert_eq!(store.gc(&BTreeSet::from([other.clone()])).unwrap().artifacts.len(), 1);
     let left: Vec<ArtifactId> = store.list().unwrap();
     assert_eq!(left, [other]);
 }

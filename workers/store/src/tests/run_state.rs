@@ -6,13 +6,12 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
     process::{self, Command, Stdio},
-    time::{Duration, UNIX_EPOCH},
 };
 
 use recmesh_contract::{ArtifactKind, JobReport, JobState, Name, Release, Resources};
 
 use super::{id, metric};
-use crate::{Holder, RunState, StoreError};
+use crate::{Records, RunState, StoreError, holder::Holder};
 
 fn report(kind: &str, name: &str, state: JobState) -> JobReport {
     JobReport {
@@ -36,9 +35,9 @@ fn fill(state: &RunState) {
     state.put_report(&report("TrainingJob", "a", JobState::Complete)).unwrap();
     state.put_report(&report("Dataset", "b", JobState::Reused)).unwrap();
     state.put_report(&report("TrainingJob", "b", JobState::Failed)).unwrap();
-    let home = Name::new("home").unwrap();
-    state.put_release(&home, &release("1")).unwrap();
-    state.put_release(&home, &release("2")).unwrap();
+    for version in ["1", "2"] {
+        state.put_releases(&BTreeMap::from([(Name::new("home").unwrap(), release(version))])).unwrap();
+    }
 }
 
 fn check(state: &RunState) {
@@ -48,7 +47,7 @@ fn check(state: &RunState) {
         report("TrainingJob", "b", JobState::Failed),
     ];
     assert_eq!(state.reports().unwrap(), expected);
-    assert_eq!(state.releases().unwrap(), [(Name::new("home").unwrap(), release("2"))]);
+    assert_eq!(state.releases().unwrap(), BTreeMap::from([(Name::new("home").unwrap(), release("2"))]));
 }
 
 #[test]
@@ -56,45 +55,48 @@ fn remembers_after_it_was_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     let state = RunState::open(&path).unwrap();
-    assert_eq!((state.reports().unwrap(), state.releases().unwrap()), (vec![], vec![]));
+    assert_eq!((state.reports().unwrap(), state.releases().unwrap()), (vec![], BTreeMap::new()));
     fill(&state);
     drop(state);
     check(&RunState::open(&path).unwrap());
 }
 
 #[test]
-fn a_digest_counts_for_one_length_and_time() {
+fn records_are_read_while_the_state_is_held_and_after() {
     let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Records::read(folder.path()).unwrap(), Records::default());
     let state = RunState::open(folder.path()).unwrap();
-    let [a, b] = ["/data/a.csv", "/data/b.csv"].map(Path::new);
-    let time = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_000_000_001);
-    assert_eq!(state.get_digest(a, 5, time).unwrap(), None);
-    state.put_digest(a, 5, time, "aa").unwrap();
-    assert_eq!(state.get_digest(a, 5, time).unwrap().as_deref(), Some("aa"));
-    assert_eq!(state.get_digest(b, 5, time).unwrap(), None);
-    assert_eq!(state.get_digest(a, 6, time).unwrap(), None);
-    assert_eq!(state.get_digest(a, 5, time + Duration::from_nanos(1)).unwrap(), None);
-    state.put_digest(a, 6, time, "bb").unwrap();
-    assert_eq!(state.get_digest(a, 5, time).unwrap(), None);
+    fill(&state);
+    let told = Records::read(folder.path()).unwrap();
+    assert_eq!(told, Records { reports: state.reports().unwrap(), releases: state.releases().unwrap() });
+    assert_eq!((told.reports.len(), told.releases.len()), (3, 1));
+
+    let other = BTreeMap::from([(Name::new("away").unwrap(), release("3"))]);
+    state.put_releases(&other).unwrap();
+    assert_eq!(state.releases().unwrap(), other, "a pipeline that is not told serves no longer");
+    assert_eq!(Records::read(folder.path()).unwrap().releases, other);
+    drop(state);
+    fs::remove_file(folder.path().join("records.json")).unwrap();
+    drop(RunState::open(folder.path()).unwrap());
+    assert_eq!(Records::read(folder.path()).unwrap().releases, other, "opening makes up for a kill");
+    fs::write(folder.path().join("records.json"), "{").unwrap();
+    assert!(Records::read(folder.path()).unwrap_err().to_string().contains("records.json: "));
 }
 
 #[test]
 fn one_process_at_a_time_and_others_may_ask_who() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(RunState::holder(folder.path()).unwrap(), None);
+    assert_eq!(Holder::read(folder.path()).unwrap(), None);
     let state = RunState::open(folder.path()).unwrap();
     let error = RunState::open(folder.path()).unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, StoreError::Held { pid: Some(pid), .. } if pid == process::id()), "{text}");
     assert!(text.starts_with(folder.path().to_str().unwrap()) && text.contains(&process::id().to_string()), "{text}");
-    assert_eq!(state.address(), None);
-    state.put_address("127.0.0.1:8080").unwrap();
-    let holder = Holder { pid: process::id(), address: Some("127.0.0.1:8080".into()) };
-    assert_eq!(RunState::holder(folder.path()).unwrap(), Some(holder));
-    assert_eq!(state.address().as_deref(), Some("127.0.0.1:8080"));
+    let holder = Holder { pid: process::id() };
+    assert_eq!(Holder::read(folder.path()).unwrap(), Some(holder));
     drop(state);
-    assert_eq!(RunState::holder(folder.path()).unwrap(), None);
-    assert_eq!(RunState::open(folder.path()).unwrap().address(), None);
+    assert_eq!(Holder::read(folder.path()).unwrap(), None);
+    RunState::open(folder.path()).unwrap();
 }
 
 /// Set for the process that is going to be killed.
@@ -106,7 +108,6 @@ fn killed_child() {
     let Some(folder) = env::var_os(CHILD) else { return };
     let state = RunState::open(Path::new(&folder)).unwrap();
     fill(&state);
-    state.put_address("127.0.0.1:1").unwrap();
     println!("\nready");
     let _ = std::io::stdin().read(&mut [0]);
     panic!("should have been killed");
@@ -130,7 +131,7 @@ fn survives_a_kill() {
     child.wait().unwrap();
 
     assert!(folder.path().join("run.json").exists(), "the killed process could not take its record along");
-    assert_eq!(RunState::holder(folder.path()).unwrap(), None);
+    assert_eq!(Holder::read(folder.path()).unwrap(), None);
     check(&RunState::open(folder.path()).unwrap());
 }
 
@@ -164,7 +165,7 @@ fn a_damaged_file_is_refused_with_the_way_out() {
     }
     assert_ne!(bytes, whole);
     assert!(problem(&bytes).contains("corrupted"), "records in use are covered by checksums");
-    assert_eq!(RunState::holder(folder.path()).unwrap(), None);
+    assert_eq!(Holder::read(folder.path()).unwrap(), None);
     fs::remove_file(&path).unwrap();
     assert_eq!(RunState::open(folder.path()).unwrap().reports().unwrap(), []);
 }
