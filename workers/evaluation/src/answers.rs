@@ -95,7 +95,7 @@ pub(crate) fn ask(
 impl Worker {
     /// Target and control rank of each case; `first` is the row of the first one.
     fn ask(&mut self, cases: &[Case<'_>], first: usize, how: Asking<'_>) -> Result<Vec<(u32, u32)>, EvaluationError> {
-        let excluded: Vec<Vec<ItemIndex>> = cases.iter().map(|case| excluded(case.history, how.masking)).collect();
+        let excluded: Vec<Vec<ItemIndex>> = cases.iter().map(|case| excluded(case, how.masking)).collect();
         let queries: Vec<Query<'_>> = (cases.iter().zip(&excluded).enumerate())
             .map(|(at, (case, exclude))| Query {
                 history: case.history,
@@ -130,12 +130,14 @@ impl Worker {
     }
 }
 
-/// The history's items, ascending without duplicates, when they are to be removed.
-fn excluded(history: &[ItemIndex], masking: Masking) -> Vec<ItemIndex> {
+/// The history's items, ascending without duplicates, when they are to be removed. The target stays: somebody who came
+/// back to an item is asked for it.
+fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
     match masking {
         Masking::Raw => Vec::new(),
         Masking::Masked => {
-            let mut items = history.to_vec();
+            let mut items: Vec<ItemIndex> =
+                case.history.iter().copied().filter(|&item| item != case.target).collect();
             items.sort_unstable();
             items.dedup();
             items

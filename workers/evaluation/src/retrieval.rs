@@ -1,9 +1,8 @@
 //! Evaluates a retrieval model on a split, over all items.
 //!
 //! In: a model, interactions, parameters. Out: recall, NDCG, MRR and item coverage at each cut-off, masked and raw,
-//! the illegal-ID rate, and on request the same against shuffled targets. Every target counts: a masked one that the
-//! user had before cannot be answered and is a miss, and so is the first item of a user for a model that answers nothing
-//! to an empty history.
+//! the illegal-ID rate, and on request the same against shuffled targets. Every target counts: masking never removes
+//! the target itself, and the first item of a user is a miss for a model that answers nothing to an empty history.
 
 use recmesh_contract::config::{EvaluationParams, EvaluationSplit, Masking};
 use recmesh_contract::{Metric, Progress, Recommend, Reporter};
@@ -72,10 +71,7 @@ pub(crate) fn evaluate(
     let total = (cases.len() * maskings.len()) as u64;
     let mut metrics = Vec::new();
     for (pass, &masking) in maskings.iter().enumerate() {
-        let name = match masking {
-            Masking::Masked => "masked",
-            Masking::Raw => "raw",
-        };
+        let name = masking_name(masking);
         let progress = |done: usize| {
             let done = (pass * cases.len() + done) as u64;
             reporter.progress(Progress { step: "evaluating", done, total, note: name.to_owned() });

@@ -54,7 +54,7 @@ pub enum EvaluationSplit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Masking {
-    /// Removed.
+    /// Removed, but for the target: somebody who came back to an item is asked for it.
     Masked,
     /// Left in.
     Raw,
