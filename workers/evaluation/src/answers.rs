@@ -136,8 +136,7 @@ fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
     match masking {
         Masking::Raw => Vec::new(),
         Masking::Masked => {
-            let mut items: Vec<ItemIndex> =
-                case.history.iter().copied().filter(|&item| item != case.target).collect();
+            let mut items: Vec<ItemIndex> = case.history.iter().copied().filter(|&item| item != case.target).collect();
             items.sort_unstable();
             items.dedup();
             items
