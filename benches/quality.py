@@ -59,7 +59,7 @@ BASE = {"optimizer": ADAM, "epochs": 60, "batchSize": 128, "earlyStopping": {"pa
 
 def floors():
     for dataset in ("amazon-sports", "yelp", "lastfm"):
-        models = {"popularity": {"popularity": {}}, "item-knn": {"itemKnn": {}}, "transitions": {"transitions": {}}}
+        models = {"popularity": {"popularity": {}}, "item-knn": {"itemKnn": {"neighbours": 0}}, "transitions": {"transitions": {}}}
         docs = [sequences(dataset, dataset)]
         for name, algorithm in models.items():
             docs += [retrieval(f"{name}-{dataset}", dataset, algorithm), evaluation(f"{name}-{dataset}")]

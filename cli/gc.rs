@@ -1,7 +1,8 @@
 //! `recmesh gc`: removes artifacts that nothing needs.
 //!
 //! Kept: the newest report's artifact of every resource, what the releases in force serve, everything those were made
-//! from, and the checkpoint of a training that stopped or failed, together with what its resource made before.
+//! from, and the checkpoint of a training that failed, was stopped or was killed, together with what its resource made
+//! before.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +25,9 @@ pub fn run(options: &Gc) -> Result<()> {
         all.iter().filter(|id| served.contains(&format!("{}@{}", id.name, id.version))).cloned().collect();
     for report in state.records.reports()? {
         let Some(id) = report.produced else { continue };
-        if report.state == JobState::Failed {
-            // It made nothing, so what was made before it is still the newest.
+        if matches!(report.state, JobState::Failed | JobState::Running) {
+            // Nobody is at work while the state is ours, so what says that it runs was killed. It made nothing, so what
+            // was made before it is still the newest.
             keep.extend(all.iter().filter(|other| (other.kind, &other.name) == (id.kind, &id.name)).cloned());
         }
         keep.insert(id);

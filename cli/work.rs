@@ -3,9 +3,13 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering, thread};
 
 use anyhow::{Context, Result};
-use recmesh_contract::{ArtifactId, JobReport, JobState, Resources, config::JobConfig};
+use recmesh_contract::{
+    ArtifactId, JobReport, JobState, Resources,
+    config::{JobConfig, JobWork},
+};
 use recmesh_jobs::{Bench, JobError, Remedy};
 use recmesh_plan::{JobKey, PlannedJob, Valid};
+use recmesh_store::Store;
 
 use crate::{
     args::Place,
@@ -37,7 +41,8 @@ pub fn all(
     let threads = place.threads.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
     let mut done = Done { reports: Vec::new(), made: BTreeMap::new() };
     // The report of a reused artifact stands: it tells what making it took.
-    let known = state.records.reports()?.into_iter().filter(|report| report.state != JobState::Failed);
+    let ended = |report: &JobReport| matches!(report.state, JobState::Reused | JobState::Complete);
+    let known = state.records.reports()?.into_iter().filter(ended);
     let known: Vec<Option<ArtifactId>> = known.map(|report| report.produced).collect();
     let folder = |dataset: &str| folders.get(dataset).cloned().unwrap_or_default();
     let jobs = recmesh_plan::plan(valid).jobs;
@@ -52,6 +57,9 @@ pub fn all(
         let again = place.retrain.iter().any(|name| name == job.key.name.as_str() || config.name.as_str() == name);
         if again {
             recmesh_jobs::discard(&config, &state.store).with_context(|| subject.clone())?;
+        }
+        if let Some(started) = started(&job.key, &config, &state.store)? {
+            state.records.put_report(&started)?;
         }
         let mut report = match recmesh_jobs::run(&config, &bench) {
             Ok(report) => report,
@@ -79,6 +87,16 @@ pub fn all(
     Ok(done)
 }
 
+/// The report of a training that begins: should the process be killed, nothing else tells whose the checkpoint is.
+/// `None` for other jobs, which keep none, and for what is made already.
+fn started(job: &JobKey, config: &JobConfig, store: &Store) -> Result<Option<JobReport>> {
+    if !matches!(config.work, JobWork::TrainRetrieval { .. } | JobWork::TrainRanking { .. }) {
+        return Ok(None);
+    }
+    let target = recmesh_jobs::target(config)?;
+    Ok((!store.contains(&target)).then(|| unmade(job, JobState::Running, Some(target), None)))
+}
+
 /// The report of a job that failed or was stopped; what it would have made keeps its checkpoint.
 fn failed(job: &JobKey, config: &JobConfig, error: &JobError) -> JobReport {
     let way_out = match error.remedy() {
@@ -86,14 +104,22 @@ fn failed(job: &JobKey, config: &JobConfig, error: &JobError) -> JobReport {
         Some(Remedy::GoOn) => "; the same command goes on after it".to_owned(),
         None => String::new(),
     };
+    unmade(job, JobState::Failed, recmesh_jobs::target(config).ok(), Some(format!("{error}{way_out}")))
+}
+
+/// The report of a job that has made nothing, so far or at all.
+fn unmade(job: &JobKey, state: JobState, target: Option<ArtifactId>, message: Option<String>) -> JobReport {
     JobReport {
         kind: job.kind.as_str().to_owned(),
         name: job.name.clone(),
-        state: JobState::Failed,
-        produced: recmesh_jobs::target(config).ok(),
+        state,
+        produced: target,
         metrics: Vec::new(),
+        omitted: 0,
+        digest: None,
+        progress: None,
         resources: Resources::default(),
-        message: Some(format!("{error}{way_out}")),
+        message,
     }
 }
 

@@ -60,6 +60,8 @@ fn killed_training_goes_on_to_the_same_bytes() {
     assert!(desk.artifacts().keys().all(|path| path.starts_with("datasets/")), "no half model");
     let checkpoints = desk.hidden(".checkpoints");
     assert!(checkpoints.iter().any(|path| path.ends_with("/checkpoint.json")), "{checkpoints:?}");
+    assert!(desk.run(&["gc"]).good().out.starts_with("0 "), "the checkpoint is still of use");
+    assert_eq!(desk.hidden(".checkpoints"), checkpoints);
     goes_on(&desk);
 }
 

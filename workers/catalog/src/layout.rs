@@ -16,7 +16,7 @@ pub const MAX_CODES: u32 = 1 << 24;
 pub const SHAPE: Tag = *b"shape   ";
 /// Bytes of the item ids; u64 × (n + 1): where each begins.
 pub const IDS: [Tag; 2] = [*b"item    ", *b"item.at "];
-/// u64: seed and slots of the look-up table from id to item.
+/// u64 × 2: seed, then slots of the look-up table from id to item.
 pub const ID_INDEX: Tag = *b"item.ix ";
 /// Bytes of the titles, empty where there is none; u64 × (n + 1).
 pub const TITLES: [Tag; 2] = [*b"title   ", *b"title.at"];

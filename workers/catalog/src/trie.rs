@@ -69,6 +69,11 @@ impl<'a> Trie<'a> {
             return None;
         }
         let codes = &self.codes(depth + 1)[children.start as usize..children.end as usize];
+        // Codes ascend, so among children without gaps the code itself says where it is.
+        let guess = code.wrapping_sub(codes[0]);
+        if codes.get(guess as usize) == Some(&code) {
+            return Some(children.start + guess);
+        }
         codes.binary_search(&code).ok().map(|at| children.start + at as u32)
     }
 

@@ -75,7 +75,7 @@ fn write_file(path: &Path, codebooks: &[u32], items: &[CatalogItem], live: &[u64
         attributes.push(index as u32, &item.attributes);
     }
     let popularity: Vec<u32> = items.iter().map(|item| item.popularity).collect();
-    let id_index = build_id_index(items.len(), |i| items[i].id.as_str()).map_err(|duplicate| {
+    let id_index = build_id_index(&ids).map_err(|duplicate| {
         let (path, id) = (path.to_owned(), items[duplicate.second].id.clone());
         if duplicate.first == duplicate.second {
             CatalogError::CollidingIds { path, id }

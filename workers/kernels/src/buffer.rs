@@ -1,7 +1,9 @@
 //! Memory that is reused: cache-line aligned buffers and the pool they come from and go back to.
 //!
 //! In: a length. Out: a buffer of that length with **stale contents** (whoever takes one writes it all, or asks for
-//! zeros). After one round of equal requests the pool makes no new buffer.
+//! zeros). After a round or two of equal requests the pool makes no new buffer. Rounds of unequal requests share buffers:
+//! one may be up to twice as long as needed, and one that is too short is replaced, not kept beside its longer
+//! successor. So the pool holds about what a round needs at once, whatever lengths it has seen.
 
 #![allow(unsafe_code)] // Lines of 16 floats are seen as floats or as words: same size, every bit pattern valid.
 
@@ -64,11 +66,19 @@ impl Pool {
         if class == 0 {
             return Buffer::default();
         }
-        let lines = self.free.entry(class).or_default().pop().unwrap_or_else(|| {
-            self.made += 1;
-            vec![Line([0.0; 16]); class]
-        });
-        Buffer { lines, len }
+        let free = |(&class, free): (&usize, &Vec<Vec<Line>>)| (!free.is_empty()).then_some(class);
+        if let Some(lines) = self.free.range(class..=2 * class).find_map(free).and_then(|fits| self.pop(fits)) {
+            return Buffer { lines, len };
+        }
+        // The longer buffer serves what the one next to it in length was kept for.
+        let short = self.free.range(class.div_ceil(2)..class).rev().find_map(free);
+        drop(short.and_then(|short| self.pop(short)));
+        self.made += 1;
+        Buffer { lines: vec![Line([0.0; 16]); class], len }
+    }
+
+    fn pop(&mut self, class: usize) -> Option<Vec<Line>> {
+        self.free.get_mut(&class)?.pop()
     }
 
     /// A buffer of zeros.
@@ -140,6 +150,28 @@ mod tests {
         pool.give(none);
         pool.give(second);
         assert_eq!(pool.made(), 1);
+    }
+
+    /// Rounds whose lengths change, as those of ragged batches do.
+    #[test]
+    fn lengths_that_change_do_not_pile_up() {
+        let mut pool = Pool::default();
+        let round = |pool: &mut Pool, length: usize| {
+            let taken: Vec<Buffer> = (1..=10).map(|part| pool.take(length * part)).collect();
+            taken.into_iter().for_each(|buffer| pool.give(buffer));
+        };
+        let held = |pool: &Pool| pool.free.iter().map(|(class, free)| class * 16 * free.len()).sum::<usize>();
+        let mut longest = 0;
+        for length in [1000, 1100, 1300, 900, 1600, 1234, 1999, 1500] {
+            longest = longest.max(length);
+            round(&mut pool, length);
+            let held = held(&pool) as f64 / (longest * 55) as f64;
+            assert!(held < 1.6, "{length}: {held} of what the longest round needs");
+        }
+        let made = pool.made();
+        round(&mut pool, 1999);
+        round(&mut pool, 1050);
+        assert_eq!(pool.made(), made, "what was long enough once stays");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod noise;
 mod ops;
 mod params;
 mod tape;
+mod threads;
 pub mod topk;
 mod workspace;
 
@@ -25,4 +26,5 @@ pub use ops::attention::{Attention, RelativeBias, Span};
 pub use ops::elementwise::Activation;
 pub use params::{Grads, Init, ParamId, Params, Role, Tensor};
 pub use tape::Tape;
+pub use threads::share;
 pub use workspace::Workspace;

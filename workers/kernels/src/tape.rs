@@ -58,6 +58,27 @@ impl<'a> Tape<'a> {
     pub fn value(&self, x: Var) -> &[f32] {
         &self.workspace.values[x.0].data
     }
+    /// How many values there are so far; a point from which to [`release`](Tape::release).
+    #[must_use]
+    pub fn mark(&self) -> usize {
+        self.workspace.values.len()
+    }
+    /// Ends the values made since a mark, but those in `keep`, on a tape that serves: later operations use their memory.
+    /// Their shape becomes 0 × 0. A tape that trains needs them for the way back, and keeps them.
+    pub fn release(&mut self, since: usize, keep: &[Var]) {
+        if self.training {
+            return;
+        }
+        let Workspace { pool, values, .. } = &mut *self.workspace;
+        for (at, value) in values.iter_mut().enumerate().skip(since) {
+            if keep.contains(&Var(at)) {
+                continue;
+            }
+            (value.rows, value.cols) = (0, 0);
+            pool.give(std::mem::take(&mut value.data));
+            value.saved.iter_mut().for_each(|buffer| pool.give(std::mem::take(buffer)));
+        }
+    }
     /// A value without gradient.
     pub fn constant(&mut self, rows: usize, cols: usize, data: &[f32]) -> Var {
         assert_eq!(data.len(), rows * cols, "values of a constant {rows} x {cols}");

@@ -14,6 +14,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use recmesh_kernels::Params;
+use recmesh_sections::{SectionError, write_atomic_with};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -84,7 +85,7 @@ impl Checkpoints {
             move |source| LearningError::Write { path, source }
         };
         let tensors = named(state);
-        let tensors_sha256 = write_whole(&path, |file| write_tensors(file, &tensors)).map_err(failed(&path))?;
+        let tensors_sha256 = write_whole(&path, |file| write_tensors(file, &tensors))?;
         let position = state.position.clone();
         let body = Body { run: self.run.clone(), tensors: name.clone(), tensors_sha256, position };
         let manifest = self.folder.join(MANIFEST);
@@ -93,7 +94,7 @@ impl Checkpoints {
             serde_json::to_vec_pretty(&Manifest { format_version: FORMAT, sha256, body })
         });
         let json = json.map_err(|error| failed(&manifest)(io::Error::other(error)))?;
-        write_whole(&manifest, |file| file.write_all(&json)).map_err(failed(&manifest))?;
+        write_whole(&manifest, |file| file.write_all(&json))?;
         self.remove_others(&name).map_err(failed(&self.folder))
     }
 
@@ -204,31 +205,31 @@ fn write_tensors(file: &mut dyn Write, tensors: &[(String, [usize; 2], &[f32])])
     tensors.iter().try_for_each(|(_, _, data)| file.write_all(bytemuck::cast_slice(data)))
 }
 
+/// How the names of files end that a killed write left behind.
 const PARTIAL: &str = ".partial";
 
-/// Writes a file beside its place, flushes it to the disk and moves it there in one step; gives its sha256.
-fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<String> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(PARTIAL);
-    let partial = PathBuf::from(partial);
-    let mut file = Hashing { file: BufWriter::with_capacity(1 << 20, File::create(&partial)?), hash: Sha256::new() };
-    write(&mut file)?;
-    file.flush()?;
-    file.file.get_ref().sync_all()?;
-    fs::rename(&partial, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(hex(&file.hash.finalize()))
+/// Writes a file that appears whole or not at all; gives its sha256.
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<String, LearningError> {
+    let mut hash = Sha256::new();
+    let written = write_atomic_with(path, |file| {
+        let mut file = Hashing { file: BufWriter::with_capacity(1 << 20, file), hash: &mut hash };
+        write(&mut file)?;
+        file.flush()
+    });
+    written.map_err(|error| match error {
+        SectionError::Io { path, source, .. } => LearningError::Write { path, source },
+        other => LearningError::Write { path: path.to_path_buf(), source: io::Error::other(other) },
+    })?;
+    Ok(hex(&hash.finalize()))
 }
 
 /// Hashes what passes through.
-struct Hashing {
-    file: BufWriter<File>,
-    hash: Sha256,
+struct Hashing<'a> {
+    file: BufWriter<&'a mut File>,
+    hash: &'a mut Sha256,
 }
 
-impl Write for Hashing {
+impl Write for Hashing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);

@@ -21,7 +21,6 @@ mod position;
 mod schedule;
 mod shards;
 mod stopping;
-mod threads;
 mod train;
 
 pub use error::LearningError;

@@ -4,12 +4,13 @@
 //! shard `i mod shards`, a shard does its micro-batches in order into its own gradient, and shards are summed in
 //! order: which thread does which shard changes nothing, not even the last bit.
 
-use recmesh_kernels::{Grads, ParamId, Params, Tape, Workspace};
+use std::sync::Mutex;
+
+use recmesh_kernels::{Grads, ParamId, Params, Tape, Workspace, share};
 use recmesh_models::Trainable;
 
 use crate::batches::{micro_batch_size, noise, shards};
 use crate::clip::sum_of_squares;
-use crate::threads::share;
 
 /// Elements in a piece of a tensor: what a thread sums, or updates, at a time. Fixed, since norms are summed by it.
 pub(crate) const PIECE: usize = 1 << 14;
@@ -41,11 +42,12 @@ pub(crate) struct Found {
 /// Gradient memory of all shards; the first one also holds their sum.
 pub(crate) struct Shards {
     shards: Vec<Shard>,
+    /// Memory for tapes: one a thread that was at work at once. What lay in it before changes no result.
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 struct Shard {
     grads: Grads,
-    workspace: Workspace,
     /// Loss of each micro-batch of this shard, in order.
     losses: Vec<f64>,
 }
@@ -53,8 +55,8 @@ struct Shard {
 impl Shards {
     /// Memory for batches of up to `batch_size` examples.
     pub fn new(params: &Params, batch_size: usize) -> Self {
-        let shard = |_| Shard { grads: Grads::zeros(params), workspace: Workspace::default(), losses: Vec::new() };
-        Self { shards: (0..shards(batch_size)).map(shard).collect() }
+        let shard = |_| Shard { grads: Grads::zeros(params), losses: Vec::new() };
+        Self { shards: (0..shards(batch_size)).map(shard).collect(), workspaces: Mutex::default() }
     }
 
     /// Loss and gradient of a batch; [`Shards::gradient`] holds the latter until the next call.
@@ -70,7 +72,10 @@ impl Shards {
         let micro_batches: Vec<&[&T::Example]> = batch.chunks(micro_batch_size(batch.len())).collect();
         let count = self.shards.len();
 
+        let workspaces = &self.workspaces;
         share(threads, self.shards.iter_mut().enumerate().collect(), |(at, shard): (usize, &mut Shard)| {
+            // A poisoned lock means that another shard panicked; that panic is passed on.
+            let mut workspace = workspaces.lock().ok().and_then(|mut free| free.pop()).unwrap_or_default();
             shard.losses.clear();
             // The other shards were left at zero when they were summed.
             if at == 0 {
@@ -78,10 +83,13 @@ impl Shards {
             }
             for (index, examples) in micro_batches.iter().enumerate().skip(at).step_by(count) {
                 let (dropout, sampling) = noise(place.seed, place.step, index);
-                let mut tape = Tape::train(model.params(), &mut shard.workspace, dropout);
+                let mut tape = Tape::train(model.params(), &mut workspace, dropout);
                 let loss = model.loss(&mut tape, examples, sampling);
                 shard.losses.push(f64::from(tape.value(loss)[0]));
                 tape.backward(&[(loss, scale)], &mut shard.grads);
+            }
+            if let Ok(mut free) = workspaces.lock() {
+                free.push(workspace);
             }
         });
 

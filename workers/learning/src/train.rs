@@ -122,6 +122,7 @@ pub fn train<T: Trainable, E: Into<Box<dyn Error + Send + Sync>>>(
             {
                 let (params, best) = (model.params(), best.as_deref());
                 checkpoints.save(&State { position: &position, params, best, optimizer: &optimizer })?;
+                run.reporter.checkpoint(position.step);
             }
             if stop {
                 return Err(LearningError::Stopped { step: position.step, kept: checkpoints.is_some() });

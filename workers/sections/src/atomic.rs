@@ -18,7 +18,26 @@ use crate::SectionError;
 /// # Errors
 /// When the folder does not exist, is full or is not writable; the error names the path.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), SectionError> {
-    replace(path, |file| file.write_all(bytes))
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// Writes what `write` writes, replacing what was there in one step.
+///
+/// # Errors
+/// The same, and when `write` fails.
+pub fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), SectionError> {
+    let partial = partial_name(path);
+    let mut file = File::create_new(&partial).map_err(SectionError::io(path, "create"))?;
+    let written = write(&mut file)
+        .and_then(|()| file.sync_all())
+        .map_err(SectionError::io(path, "write"))
+        .and_then(|()| fs::rename(&partial, path).map_err(SectionError::io(path, "rename into place")));
+    if let Err(error) = written {
+        // The write error is what matters; a partial file that cannot be removed is hidden and harmless.
+        let _ = fs::remove_file(&partial);
+        return Err(error);
+    }
+    sync_folder(folder_of(path))
 }
 
 /// Makes sure that the names in a folder survive a crash of the machine.
@@ -32,21 +51,6 @@ pub fn sync_folder(folder: &Path) -> Result<(), SectionError> {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         other => other.map_err(SectionError::io(folder, "sync")),
     }
-}
-
-pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), SectionError> {
-    let partial = partial_name(path);
-    let mut file = File::create_new(&partial).map_err(SectionError::io(path, "create"))?;
-    let written = write(&mut file)
-        .and_then(|()| file.sync_all())
-        .map_err(SectionError::io(path, "write"))
-        .and_then(|()| fs::rename(&partial, path).map_err(SectionError::io(path, "rename into place")));
-    if let Err(error) = written {
-        // The write error is what matters; a partial file that cannot be removed is hidden and harmless.
-        let _ = fs::remove_file(&partial);
-        return Err(error);
-    }
-    sync_folder(folder_of(path))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -80,7 +84,7 @@ mod tests {
         let path = folder.path().join("a.json");
         write_atomic(&path, b"old").unwrap();
         let full = || io::Error::from(io::ErrorKind::StorageFull);
-        let error = replace(&path, |file| file.write_all(b"half").and(Err(full()))).unwrap_err();
+        let error = write_atomic_with(&path, |file| file.write_all(b"half").and(Err(full()))).unwrap_err();
         assert!(error.to_string().contains("a.json: cannot write"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -19,7 +19,7 @@ mod map;
 mod strings;
 mod write;
 
-pub use atomic::{sync_folder, write_atomic};
+pub use atomic::{sync_folder, write_atomic, write_atomic_with};
 pub use error::{Flaw, SectionError, Tag};
 pub use file::{Column, Format, SectionFile};
 pub use ids::{Duplicate, IdIndex, build_id_index};

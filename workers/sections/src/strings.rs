@@ -2,7 +2,7 @@
 //!
 //! In: strings in order. Out: `get(i)` without copies. UTF-8 and borders are checked when the file is opened.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use crate::{Column, Section, SectionError, SectionFile, Tag};
 
@@ -41,9 +41,14 @@ impl StringsWriter {
     /// String `i`, `i < len()`.
     #[must_use]
     pub fn get(&self, i: usize) -> &str {
-        let bytes = &self.blob[self.offsets[i] as usize..self.offsets[i + 1] as usize];
+        let bytes = &self.blob[self.span(i)];
         // Whole strings went in, so whole strings come out.
         std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// Where string `i` lies among the bytes.
+    pub(crate) fn span(&self, i: usize) -> Range<usize> {
+        self.offsets[i] as usize..self.offsets[i + 1] as usize
     }
 
     /// The two sections to write.
@@ -81,10 +86,22 @@ impl Strings {
     #[must_use]
     #[inline]
     pub fn get<'a>(&self, file: &'a SectionFile, i: usize) -> &'a str {
-        let offsets = file.get(self.offsets);
-        let bytes = &file.get(self.blob)[offsets[i] as usize..offsets[i + 1] as usize];
+        let bytes = &self.bytes(file)[self.span(file, i)];
         // Checked when opened; checking a short string again costs less than an unsafe block.
         std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// The bytes of all strings, end to end.
+    #[inline]
+    pub(crate) fn bytes<'a>(&self, file: &'a SectionFile) -> &'a [u8] {
+        file.get(self.blob)
+    }
+
+    /// Where string `i` lies among the bytes.
+    #[inline]
+    pub(crate) fn span(&self, file: &SectionFile, i: usize) -> Range<usize> {
+        let offsets = file.get(self.offsets);
+        offsets[i] as usize..offsets[i + 1] as usize
     }
 }
 

@@ -14,7 +14,7 @@ fn sample(path: &std::path::Path) -> String {
     for name in ["", "a", "ü☃", "longer than eight bytes"] {
         names.push(name);
     }
-    let index = build_id_index(names.len(), |i| names.get(i)).unwrap();
+    let index = build_id_index(&names).unwrap();
     let [blob, offsets] = names.sections(*b"names   ", *b"name.at ");
     let sections = [blob, offsets, Section::of(*b"numbers ", &[7u32, 8, 9]), Section::of(*b"index   ", &index)];
     write(path, &FORMAT, &sections).unwrap()
@@ -103,6 +103,24 @@ fn versions_one_before_are_read() {
     let old = Format { newest: 1, ..FORMAT };
     write(&path, &old, &[]).unwrap();
     assert_eq!(SectionFile::open(&path, &FORMAT).unwrap().version(), 1);
+}
+
+/// A slot has too few bits for the length of such an id.
+#[test]
+fn ids_of_any_length_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let ids = [65_534, 65_535, 65_536, 70_000].map(|length| "x".repeat(length));
+    let mut names = StringsWriter::default();
+    ids.iter().for_each(|id| names.push(id));
+    let index = build_id_index(&names).unwrap();
+    let [blob, offsets] = names.sections(*b"names   ", *b"name.at ");
+    write(&path, &FORMAT, &[blob, offsets, Section::of(*b"index   ", &index)]).unwrap();
+    let file = SectionFile::open(&path, &FORMAT).unwrap();
+    let names = Strings::open(&file, *b"names   ", *b"name.at ", 4).unwrap();
+    let index = IdIndex::open(&file, *b"index   ", names, 4).unwrap();
+    assert_eq!(ids.each_ref().map(|id| index.find(&file, id)), [Some(0), Some(1), Some(2), Some(3)]);
+    assert_eq!(index.find(&file, &"x".repeat(65_537)), None);
 }
 
 /// An empty section may begin after the last byte of a body that is cut short before its padding.

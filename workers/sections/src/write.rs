@@ -63,7 +63,7 @@ pub fn write(path: &Path, format: &Format, sections: &[Section<'_>]) -> Result<S
 
     let mut hash = Sha256::new();
     let mut digest = [0; DIGEST];
-    atomic::replace(path, |file| {
+    atomic::write_atomic_with(path, |file| {
         let mut at = 0usize;
         for bytes in std::iter::once(head.as_slice()).chain(sections.iter().map(|section| section.bytes)) {
             let padding = [0; ALIGNMENT];

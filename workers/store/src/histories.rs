@@ -17,7 +17,7 @@ const FORMAT: Format = Format { kind: "histories", magic: *b"rmhist\r\n", oldest
 const SHAPE: Tag = *b"shape   ";
 /// Bytes of the user ids; u64 × (users + 1): where each begins.
 const USERS: [Tag; 2] = [*b"user    ", *b"user.at "];
-/// u64: seed and slots of the look-up table.
+/// u64 × 2: seed, then slots of the look-up table.
 const USER_INDEX: Tag = *b"user.ix ";
 /// u64 × (users + 1) and u32: each user's items, oldest first.
 const ITEMS: [Tag; 2] = [*b"item.at ", *b"item    "];
@@ -49,7 +49,7 @@ impl Histories {
         if ids.len() >= u32::MAX as usize {
             return Err(SectionError::section(path, SHAPE, format!("{} users are too many", ids.len())).into());
         }
-        let index = build_id_index(ids.len(), |row| ids.get(row)).map_err(|duplicate| StoreError::DuplicateUser {
+        let index = build_id_index(&ids).map_err(|duplicate| StoreError::DuplicateUser {
             path: path.to_owned(),
             id: ids.get(duplicate.second).to_owned(),
             first: duplicate.first,

@@ -21,6 +21,8 @@ const CHECKPOINTS: &str = ".checkpoints";
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Where checkpoints are kept, when not in the root.
+    checkpoints: Option<PathBuf>,
 }
 
 impl Store {
@@ -32,7 +34,26 @@ impl Store {
         fs::create_dir_all(root).map_err(StoreError::io(root, "create"))?;
         let root = fs::canonicalize(root).map_err(StoreError::io(root, "open"))?;
         draft::sweep(&root)?;
-        Ok(Self { root })
+        Ok(Self { root, checkpoints: None })
+    }
+
+    /// Opens the store at `root` to read it: makes and removes nothing.
+    ///
+    /// # Errors
+    /// When `root` is not there or is no folder.
+    pub fn open_existing(root: &Path) -> Result<Self> {
+        let found = fs::canonicalize(root).map_err(StoreError::io(root, "open"))?;
+        fs::read_dir(&found).map_err(StoreError::io(root, "list"))?;
+        Ok(Self { root: found, checkpoints: None })
+    }
+
+    /// The same store, with checkpoints in a folder of their own: on a disk of the node, say.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or is no folder.
+    pub fn with_checkpoints(self, folder: &Path) -> Result<Self> {
+        let Self { root: checkpoints, .. } = Self::open(folder)?;
+        Ok(Self { checkpoints: Some(checkpoints), ..self })
     }
 
     /// The store's folder, absolute.
@@ -111,12 +132,12 @@ impl Store {
     /// The folder for the checkpoints of the job that makes `id`; not made by this.
     #[must_use]
     pub fn checkpoint_folder(&self, id: &ArtifactId) -> PathBuf {
-        folder_of(&self.root.join(CHECKPOINTS), id)
+        folder_of(&self.checkpoint_root(), id)
     }
 
     /// Every artifact that has a checkpoint folder.
     pub(crate) fn checkpoints(&self) -> Result<Vec<ArtifactId>> {
-        versions(&self.root.join(CHECKPOINTS))
+        versions(&self.checkpoint_root())
     }
 
     /// Removes the checkpoints of an artifact; nothing happens when there are none.
@@ -124,7 +145,12 @@ impl Store {
     /// # Errors
     /// When the store cannot be written.
     pub fn remove_checkpoints(&self, id: &ArtifactId) -> Result<()> {
-        draft::discard(&self.root, &self.checkpoint_folder(id), id)
+        // Discarding is a rename, so it happens on the checkpoints' own disk.
+        draft::discard(self.checkpoints.as_ref().unwrap_or(&self.root), &self.checkpoint_folder(id), id)
+    }
+
+    fn checkpoint_root(&self) -> PathBuf {
+        self.checkpoints.clone().unwrap_or_else(|| self.root.join(CHECKPOINTS))
     }
 }
 

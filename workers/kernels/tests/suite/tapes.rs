@@ -69,7 +69,9 @@ fn equal_shapes_take_no_new_memory() {
     let toy = Toy::new();
     let mut workspace = Workspace::default();
     let mut grads = Grads::zeros(&toy.params);
-    toy.step(&mut workspace, &mut grads, &[3, 1, 9], 1);
+    for noise in 0..2 {
+        toy.step(&mut workspace, &mut grads, &[3, 1, 9], noise);
+    }
     let made = workspace.buffers_made();
     assert!(made > 10);
     for noise in 2..6 {
@@ -88,6 +90,32 @@ fn serving_keeps_nothing_and_takes_less() {
     let made = serving.buffers_made();
     toy.hidden(&mut Tape::serve(&toy.params, &mut serving), &[8, 8]);
     assert_eq!(serving.buffers_made(), made);
+}
+
+#[test]
+fn released_values_make_room_and_change_nothing() {
+    let toy = Toy::new();
+    let (mut plain, mut released, mut training) = (Workspace::default(), Workspace::default(), Workspace::default());
+    let run = |tape: &mut Tape<'_>, release: bool| {
+        let (first, _) = toy.hidden(tape, &[8, 8]);
+        let mark = tape.mark();
+        let last = (0..20).fold(first, |x, _| {
+            let x = tape.scale(x, 1.5);
+            if release {
+                tape.release(mark, &[x]);
+            }
+            x
+        });
+        (tape.value(first).to_vec(), tape.value(last).to_vec(), tape.shape(last), tape.mark())
+    };
+    let wanted = run(&mut Tape::serve(&toy.params, &mut plain), false);
+    assert_eq!(run(&mut Tape::serve(&toy.params, &mut released), true), wanted);
+    assert!(plain.buffers_made() - released.buffers_made() > 15);
+    let mut tape = Tape::train(&toy.params, &mut training, 1);
+    let mark = tape.mark();
+    let x = tape.constant(1, 2, &[3.0, 4.0]);
+    tape.release(mark, &[]);
+    assert_eq!(tape.value(x), [3.0, 4.0], "a tape that trains keeps everything");
 }
 
 #[test]

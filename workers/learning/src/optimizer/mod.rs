@@ -18,10 +18,9 @@ mod tests;
 use std::collections::HashMap;
 
 use recmesh_contract::config;
-use recmesh_kernels::{Grads, ParamId, Params, Role};
+use recmesh_kernels::{Grads, ParamId, Params, Role, share};
 
 use crate::shards::{PIECE, WORTH_A_THREAD};
-use crate::threads::share;
 
 /// An optimizer and its state for one [`Params`].
 #[derive(Clone, Debug)]

@@ -20,6 +20,9 @@ fn report(kind: &str, name: &str, state: JobState) -> JobReport {
         state,
         produced: Some(id(ArtifactKind::Dataset, name, "1")),
         metrics: vec![metric(0.1 + 0.2)],
+        omitted: 0,
+        digest: None,
+        progress: None,
         resources: Resources { wall_seconds: 1.5, cpu_seconds: 2.5, peak_bytes: 1 << 40 },
         message: None,
     }

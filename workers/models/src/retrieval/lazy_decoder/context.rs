@@ -50,6 +50,7 @@ impl LazyDecoder {
             codes.extend_from_slice(self.path(item));
         }
         let offsets: Vec<u32> = (0..=tokens.rows()).map(|row| (row * levels) as u32).collect();
+        let start = tape.mark();
         let mut x = tape.embed_bag(self.layout.code, &codes, &offsets, false);
         if let Some(table) = self.layout.item {
             let items = tape.embed(table, &tokens.items);
@@ -62,6 +63,7 @@ impl LazyDecoder {
             let distance = Distance { table: block.bias, query: &tokens.positions, key: &tokens.positions };
             x = self.shape.attend(tape, &block.attention, x, projected, &tokens.spans, Some(distance));
             x = self.shape.feed_forward(tape, &block.ffn, x);
+            tape.release(start, &[x]);
         }
         let kv = tape.linear(x, self.layout.kv, None);
         let split = self.config.kv_split as usize;

@@ -110,7 +110,10 @@ impl Server {
             requests.push(Request { at, context, search });
         }
         let mut tape = Tape::serve(&model.params, workspace);
+        let start = tape.mark();
         let context = model.context(&mut tape, tokens);
+        let slices: Vec<Var> = context.slices.iter().flat_map(|&(key, value)| [key, value]).collect();
+        tape.release(start, &slices);
         counters.contexts += requests.len() as u64;
         let mut memory = Memory { rows: vec![Vec::new(); model.layout.layers.len()], ..Memory::default() };
         memory.chains = vec![Vec::new(); requests.len()];
@@ -121,8 +124,7 @@ impl Server {
         }
         #[cfg(test)]
         {
-            let rows = context.slices.iter().flat_map(|&(key, value)| [key, value]);
-            self.seen = rows.flat_map(|rows| tape.value(rows).to_vec()).collect();
+            self.seen = slices.iter().flat_map(|&rows| tape.value(rows).to_vec()).collect();
         }
         for request in requests {
             let (answer, illegal) = request.search.finish();
@@ -161,6 +163,8 @@ impl LazyDecoder {
         let own: Vec<Span> =
             (0..inputs.len() as u32).map(|b| Span { start: b * length, end: (b + 1) * length }).collect();
         let chains = memory.flat();
+        let start = tape.mark();
+        let mut lasting = Vec::new();
         let x = tape.embed(self.layout.code, &inputs);
         let mut x = tape.scale(x, self.embedding_scale());
         for (layer, left) in self.layout.layers.iter().zip(&mut memory.rows) {
@@ -173,6 +177,8 @@ impl LazyDecoder {
             let (keys, values) = (tape.gather(keys, &chains), tape.gather(values, &chains));
             x = self.shape.attend(tape, &layer.own, x, (normed, keys, values), &own, None);
             x = self.shape.feed_forward(tape, &layer.ffn, x);
+            lasting.extend([key, value]);
+            tape.release(start, &[&lasting[..], &[x]].concat());
         }
         Some(tape.rms_norm(x, self.layout.head_norms[level]))
     }

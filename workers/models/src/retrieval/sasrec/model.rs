@@ -113,6 +113,7 @@ impl SasRec {
     /// Hidden rows `[rows, dim]`, normed, ready for the item table.
     pub(super) fn forward(&self, tape: &mut Tape<'_>, batch: &Packed, rows: Rows) -> Var {
         let drop = self.config.dropout as f32;
+        let start = tape.mark();
         let items = tape.embed(self.layout.item, &batch.items);
         let items = tape.scale(items, (self.config.dim as f32).sqrt());
         let positions = tape.embed(self.layout.position, &batch.positions);
@@ -121,6 +122,7 @@ impl SasRec {
         for (depth, block) in self.layout.blocks.iter().enumerate() {
             let last = rows == Rows::Last && depth + 1 == self.layout.blocks.len();
             x = self.block(tape, block, x, batch, last);
+            tape.release(start, &[x]);
         }
         norm(tape, self.layout.norm, x)
     }

@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 /// Does every piece, on at most `threads` threads, the calling one included.
-pub(crate) fn share<P: Send>(threads: usize, pieces: Vec<P>, work: impl Fn(P) + Sync) {
+pub fn share<P: Send>(threads: usize, pieces: Vec<P>, work: impl Fn(P) + Sync) {
     let helpers = threads.min(pieces.len()).saturating_sub(1);
     if helpers == 0 {
         pieces.into_iter().for_each(work);
