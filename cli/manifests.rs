@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
+use recmesh_crds::{Located, ManifestError, Resource};
 use recmesh_plan::Valid;
 
 use crate::{
@@ -21,6 +22,8 @@ pub struct Checked {
     pub valid: Valid,
     /// The folder of the first manifest: where data sets lie unless `--data` says otherwise.
     pub folder: PathBuf,
+    /// Jobs that may not run now, as their manifests say.
+    waiting: Vec<ManifestError>,
 }
 
 /// Reads and checks manifests; prints every problem and refuses when there is one.
@@ -32,19 +35,35 @@ pub fn read(manifests: &Manifests) -> Result<Checked> {
     for path in &manifests.files {
         files.push((path.display().to_string(), text(path)?));
     }
-    let checked = recmesh_crds::parse(&files).and_then(recmesh_plan::validate);
-    match checked {
-        Ok(valid) => {
-            let parent = manifests.files.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
-            Ok(Checked { valid, folder: parent.to_owned() })
-        }
-        Err(problems) => {
-            for problem in &problems {
-                console::warn(&problem.to_string());
-            }
-            Err(Refused(problems.len()).into())
-        }
+    let mut waiting = Vec::new();
+    let checked = recmesh_crds::parse(&files).and_then(|resources| {
+        waiting.extend(resources.iter().filter_map(suspended));
+        recmesh_plan::validate(resources)
+    });
+    let valid = checked.or_else(refuse)?;
+    let parent = manifests.files.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+    Ok(Checked { valid, folder: parent.to_owned(), waiting })
+}
+
+/// Refuses manifests with a job that may not run now: everything is made or nothing is.
+///
+/// # Errors
+/// [`Refused`] when there is one.
+pub fn runnable(checked: &Checked) -> Result<()> {
+    if checked.waiting.is_empty() { Ok(()) } else { refuse(checked.waiting.clone()) }
+}
+
+fn suspended(at: &Located) -> Option<ManifestError> {
+    let Resource::TrainingJob(job) = &at.resource else { return None };
+    job.spec.suspend.then(|| at.error("/spec/suspend", "the job is suspended: remove this field to train here"))
+}
+
+/// Prints every problem.
+fn refuse<T>(problems: Vec<ManifestError>) -> Result<T> {
+    for problem in &problems {
+        console::warn(&problem.to_string());
     }
+    Err(Refused(problems.len()).into())
 }
 
 /// Where each data set's files lie.

@@ -18,6 +18,7 @@ use crate::{
 /// When the manifests are wrong, a job fails, or a gate is missed.
 pub fn run(options: &Train) -> Result<()> {
     let checked = manifests::read(&options.manifests)?;
+    manifests::runnable(&checked)?;
     let folders = manifests::folders(&checked, &options.place)?;
     let state = State::open(&options.place.state)?;
     let done = work::all(&checked.valid, &folders, &options.place, &state, &*Interrupt::install()?)?;

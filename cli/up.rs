@@ -11,13 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use recmesh_catalog::Catalog;
 use recmesh_contract::{
-    ArtifactId, ArtifactKind, Name, Stage,
+    ArtifactId, Name, Stage,
     config::{PoolConfig, RouteTable, Serves},
 };
 use recmesh_gateway::{Gateway, Limits};
-use recmesh_plan::JobKey;
 use recmesh_pool::Pool;
 use recmesh_store::{Histories, Store, write_atomic};
 use recmesh_telemetry::Telemetry;
@@ -31,6 +29,7 @@ use crate::{args::Up, console, interrupt::Interrupt, manifests, state::State, wo
 /// cannot start.
 pub fn run(options: &Up) -> Result<()> {
     let checked = manifests::read(&options.manifests)?;
+    manifests::runnable(&checked)?;
     let folders = manifests::folders(&checked, &options.place)?;
     let listener = TcpListener::bind(options.listen).with_context(|| {
         format!("cannot listen on {} (choose another with --listen, port 0 takes a free one)", options.listen)
@@ -45,8 +44,10 @@ pub fn run(options: &Up) -> Result<()> {
     if let Err(missed) = work::gates(&done.reports) {
         console::warn(&format!("{missed:#}"));
     }
-    let digests = digests(&state.store, &done.made)?;
-    let digest = |tokenizer: &ArtifactId| digests.get(tokenizer).cloned().unwrap_or_default();
+    let reported =
+        |tokenizer: &ArtifactId| done.reports.iter().find(|report| report.produced.as_ref() == Some(tokenizer));
+    let digest =
+        |tokenizer: &ArtifactId| reported(tokenizer).and_then(|report| report.digest.clone()).unwrap_or_default();
     let (pools, routes) = recmesh_plan::serving(&checked.valid, &done.made, &digest)?;
     if routes.routes.is_empty() {
         state.records.put_releases(&BTreeMap::new())?;
@@ -98,14 +99,6 @@ async fn serve(
         pool.drain().await;
     }
     Ok(())
-}
-
-/// The digest of each tokenizer's catalog, for the releases.
-fn digests(store: &Store, made: &BTreeMap<JobKey, ArtifactId>) -> Result<BTreeMap<ArtifactId, String>> {
-    let tokenizers = made.values().filter(|id| id.kind == ArtifactKind::Tokenizer);
-    tokenizers
-        .map(|id| Ok((id.clone(), Catalog::open(&store.path(id).join(recmesh_jobs::CATALOG))?.digest().to_owned())))
-        .collect()
 }
 
 /// A `curl` line that works for each pipeline: a user that the data set knows.

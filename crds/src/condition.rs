@@ -3,7 +3,7 @@
 //! In: what jobs and pools report. Out: the shapes that `status` stores. Nothing here decides a condition.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use recmesh_contract::{Metric, Resources};
+use recmesh_contract::{JobProgress, Metric, Resources};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +62,47 @@ impl From<Resources> for Used {
         let Resources { wall_seconds, cpu_seconds, peak_bytes } = used;
         Self { wall_seconds, cpu_seconds, peak_bytes }
     }
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgressStatus {
+    /// What is being done: `reading`, `training`, `evaluating`.
+    pub step: String,
+    /// Percent of the step that is done, where its end is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// Seconds until the step ends, at the pace so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
+    /// The training step of the last checkpoint kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_checkpoint: Option<u64>,
+    /// A short remark: `loss 5.31, ndcg@10 0.021`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl From<&JobProgress> for ProgressStatus {
+    fn from(progress: &JobProgress) -> Self {
+        let JobProgress { step, percent, eta_seconds, checkpoint, note } = progress.clone();
+        Self { step, percent, eta_seconds, last_checkpoint: checkpoint, note }
+    }
+}
+
+/// A generation of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolStatus {
+    /// Its name; also its workload's, Service's and ConfigMap's.
+    pub name: String,
+    /// The version that it serves.
+    pub version: String,
+    /// Workers of this generation that there should be.
+    pub workers: i32,
+    /// Workers of this generation that have answered a warm-up request of their own.
+    pub ready_workers: i32,
 }
 
 /// The condition of a type, if it is set.

@@ -2,8 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::DatasetParams;
+use recmesh_contract::config::{DatasetParams, PodParams};
 use serde::{Deserialize, Serialize};
+
+use crate::{condition::ProgressStatus, schema::is_default};
 
 /// A data set: its source and the rules that split it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct DatasetSpec {
     /// The source and the rules that split it.
     #[serde(flatten)]
     pub params: DatasetParams,
+    /// The pods: what they ask of a node. Read in a cluster only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod: PodParams,
 }
 
 /// What is known about a data set once it is read.
@@ -46,6 +51,15 @@ pub struct DatasetStatus {
     /// The stored version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Digest of what the job that made this version was told; another digest means that a new version is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
+    /// The `Job` that makes or made this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How far the job is, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
     /// Digest of the files read; absent for a planted world.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,

@@ -2,13 +2,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::EvaluationParams;
+use recmesh_contract::config::{EvaluationParams, PodParams};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    condition::{Measured, Used},
+    condition::{Measured, ProgressStatus, Used},
     reference::ModelRef,
+    schema::is_default,
 };
 
 /// Measures a model on a split of its data set.
@@ -38,6 +39,9 @@ pub struct EvaluationJobSpec {
     /// How it is measured.
     #[serde(flatten)]
     pub evaluation: EvaluationParams,
+    /// The pods: what they ask of a node. Read in a cluster only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod: PodParams,
 }
 
 /// Where an evaluation job stands, and what it found.
@@ -55,6 +59,15 @@ pub struct EvaluationJobStatus {
     /// The stored results' version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Digest of what the job that made this version was told; another digest means that a new version is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
+    /// The `Job` that makes or made this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How far the job is, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
     /// The results table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]

@@ -25,11 +25,11 @@ mod tokenizer;
 mod training_job;
 
 pub use all::{all, yaml};
-pub use condition::{COMPLETE, Measured, READY, Used, condition};
+pub use condition::{COMPLETE, Measured, PoolStatus, ProgressStatus, READY, Used, condition};
 pub use dataset::{Dataset, DatasetSpec, DatasetStatus};
 pub use evaluation_job::{EvaluationJob, EvaluationJobSpec, EvaluationJobStatus, GateVerdict};
 pub use manifest::{nearest, parse};
-pub use pipeline::{Pipeline, PipelineSpec, PipelineStatus, ReleaseStatus};
+pub use pipeline::{Pipeline, PipelineSpec, PipelineStatus, ReleaseStatus, StageStatus};
 pub use ranking_model::{RankingModel, RankingModelSpec, RankingModelStatus};
 pub use reference::{ModelKind, ModelRef, StageRef};
 pub use resource::{Kind, Located, ManifestError, Position, Resource};

@@ -67,9 +67,34 @@ pub struct PipelineStatus {
     /// The release in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseStatus>,
+    /// The release that gateways warm, to answer next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<ReleaseStatus>,
+    /// Each stage with its workers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub stages: Vec<StageStatus>,
     /// Where requests go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+}
+
+/// A stage of the release that is to serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StageStatus {
+    /// `tokenize`, `retrieve`, `rank` or `fallback`.
+    pub stage: String,
+    /// Its pool's generation.
+    pub pool: String,
+    /// Workers that have answered a warm-up request of their own.
+    pub ready_workers: i32,
+    /// Workers that there should be.
+    pub workers: i32,
+    /// Gateways that have reached one of them.
+    pub warmed_gateways: i32,
+    /// Gateways that there are.
+    pub gateways: i32,
 }
 
 /// The versions that answer a pipeline's requests.

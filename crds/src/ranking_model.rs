@@ -2,10 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{ObjectRef, PoolParams, RankingParams};
+use recmesh_contract::config::{ObjectRef, PodParams, PoolParams, RankingParams, ServingParams};
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Measured;
+use crate::{
+    condition::{Measured, PoolStatus},
+    schema::is_default,
+};
 
 /// Scores candidates for one or more tasks.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,10 +22,16 @@ use crate::condition::Measured;
     category = "recmesh",
     namespaced,
     status = "RankingModelStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 pub struct RankingModelSpec {
@@ -37,6 +46,12 @@ pub struct RankingModelSpec {
     /// How a serving pool works off its queue.
     #[serde(default)]
     pub pool: PoolParams,
+    /// How many workers serve it, and how a new version takes over. Read in a cluster only.
+    #[serde(flatten)]
+    pub serving: ServingParams,
+    /// The pods: what they ask of a node. Read in a cluster only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod: PodParams,
 }
 
 /// What is known about a ranking model.
@@ -58,4 +73,14 @@ pub struct RankingModelStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub metrics: Vec<Measured>,
+    /// Workers of the generation that autoscalers look at, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Selects them, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Its pools, one for each catalog that it is served with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pools: Vec<PoolStatus>,
 }

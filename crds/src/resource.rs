@@ -1,13 +1,16 @@
 //! One resource of any kind, and where its fields stand in a file.
 //!
-//! In: what the manifest reader has checked. Out: typed resources that still know their file, line and column, so that
-//! later steps can point at the very field they object to.
+//! In: what the manifest reader or the API server has checked. Out: typed resources that still know their file, line and
+//! column, so that later steps can point at the very field they object to; a stored one knows the field alone.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Dataset, EvaluationJob, Pipeline, RankingModel, RetrievalModel, Tokenizer, TrainingJob};
+use crate::{
+    Dataset, EvaluationJob, Pipeline, RankingModel, RetrievalModel, Tokenizer, TrainingJob, all::definition, schema::at,
+};
 
 /// The kinds of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +105,20 @@ impl Resource {
             Self::Pipeline(_) => Kind::Pipeline,
         }
     }
+
+    /// Its spec as JSON.
+    fn spec(&self) -> Value {
+        let spec = match self {
+            Self::Dataset(it) => serde_json::to_value(&it.spec),
+            Self::Tokenizer(it) => serde_json::to_value(&it.spec),
+            Self::RetrievalModel(it) => serde_json::to_value(&it.spec),
+            Self::RankingModel(it) => serde_json::to_value(&it.spec),
+            Self::TrainingJob(it) => serde_json::to_value(&it.spec),
+            Self::EvaluationJob(it) => serde_json::to_value(&it.spec),
+            Self::Pipeline(it) => serde_json::to_value(&it.spec),
+        };
+        spec.unwrap_or_default()
+    }
 }
 
 /// A place in a file, both counted from 1.
@@ -126,10 +143,24 @@ pub struct Located {
     pub file: Arc<str>,
     /// The line that its document begins on.
     pub line: usize,
-    pub(crate) positions: Arc<BTreeMap<String, Position>>,
+    /// Where its fields stand; none of a resource that the API server stores.
+    pub(crate) positions: Option<Arc<BTreeMap<String, Position>>>,
 }
 
 impl Located {
+    /// A resource that the API server stores: it stands in no file.
+    #[must_use]
+    pub fn stored(resource: Resource, namespace: &str, name: &str) -> Self {
+        let (namespace, name) = (Some(namespace.to_owned()), name.to_owned());
+        Self { resource, name, namespace, file: Arc::from(""), line: 0, positions: None }
+    }
+
+    /// Where it stands, for messages about another resource: ` (shop.yaml:7)`; nothing for a stored one.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.positions.is_some() { format!(" ({}:{})", self.file, self.line) } else { String::new() }
+    }
+
     /// The resource's kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -139,13 +170,23 @@ impl Located {
     /// Where the field of a JSON pointer (`/spec/algorithm`) stands, or its nearest enclosing field that is written.
     #[must_use]
     pub fn locate(&self, pointer: &str) -> Position {
-        nearest(&self.positions, pointer).unwrap_or(Position { line: self.line, column: 1 })
+        let near = self.positions.as_ref().and_then(|positions| nearest(positions, pointer));
+        near.unwrap_or(Position { line: self.line, column: 1 })
     }
 
-    /// Whether the field of a JSON pointer is written in the file rather than a default.
+    /// Whether the field of a JSON pointer is written in the file rather than a default. The API server fills defaults
+    /// in before it stores a resource, so there only another value than the default tells.
     #[must_use]
     pub fn written(&self, pointer: &str) -> bool {
-        self.positions.contains_key(pointer)
+        match &self.positions {
+            Some(positions) => positions.contains_key(pointer),
+            None => {
+                let spec = self.resource.spec();
+                let value = pointer.strip_prefix("/spec").and_then(|below| spec.pointer(below));
+                let default = at(&definition(self.kind()).schema, pointer).and_then(|node| node.get("default"));
+                value.is_some() && value != default
+            }
+        }
     }
 
     /// An error at the field of a JSON pointer.
@@ -217,5 +258,27 @@ fn subject(resource: &Option<String>, path: &str) -> String {
         Some(resource) if path.is_empty() => format!("{resource}: "),
         Some(resource) => format!("{resource} "),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The API server writes every default down: only another value shows that somebody wrote it.
+    #[test]
+    fn a_stored_resource_tells_what_is_no_default() {
+        let text = "apiVersion: recmesh.dev/v1alpha1
+kind: Dataset
+metadata: {name: world}
+spec: {source: {planted: {buckets: 7}}, split: {leaveOneOut: {}}, maxBadRows: 0.01}
+";
+        let read = crate::parse(&[("a.yaml".to_owned(), text.to_owned())]).unwrap().remove(0);
+        let stored = Located::stored(read.resource.clone(), "shop", "world");
+        let fields = ["/spec/source/planted/buckets", "/spec/split", "/spec/maxBadRows", "/spec/history"];
+        assert_eq!(fields.map(|field| read.written(field)), [true, true, true, false]);
+        assert_eq!(fields.map(|field| stored.written(field)), [true, false, false, false]);
+        assert_eq!((read.place(), stored.place()), (" (a.yaml:1)".to_owned(), String::new()));
+        assert_eq!(stored.error("/spec/split/time", "no").path, "spec.split.time");
     }
 }

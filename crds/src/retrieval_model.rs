@@ -3,10 +3,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{ObjectRef, PoolParams, RetrievalAlgorithm};
+use recmesh_contract::config::{ObjectRef, PodParams, PoolParams, RetrievalAlgorithm, ServingParams};
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Measured;
+use crate::{
+    condition::{Measured, PoolStatus, ProgressStatus},
+    schema::is_default,
+};
 
 /// Finds candidates for a history.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,10 +23,16 @@ use crate::condition::Measured;
     category = "recmesh",
     namespaced,
     status = "RetrievalModelStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("!has(self.algorithm.lazyDecoder) || has(self.tokenizerRef)")
@@ -48,6 +57,12 @@ pub struct RetrievalModelSpec {
     /// How a serving pool works off its queue.
     #[serde(default)]
     pub pool: PoolParams,
+    /// How many workers serve it, and how a new version takes over. Read in a cluster only.
+    #[serde(flatten)]
+    pub serving: ServingParams,
+    /// The pods: what they ask of a node. Read in a cluster only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod: PodParams,
 }
 
 /// What is known about a retrieval model.
@@ -65,8 +80,27 @@ pub struct RetrievalModelStatus {
     /// The version in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Digest of what the job that made this version was told; another digest means that a new version is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
+    /// The `Job` that makes or made this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How far the job is, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
     /// What making this version measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub metrics: Vec<Measured>,
+    /// Workers of the generation that autoscalers look at, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Selects them, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Its pools, one for each catalog that it is served with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pools: Vec<PoolStatus>,
 }

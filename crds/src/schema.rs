@@ -6,6 +6,11 @@
 
 use serde_json::{Map, Value, json};
 
+/// Whether a field has its default and need not be written.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Walks every schema node below (and with) `node`.
 pub(crate) fn each(node: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
     let Value::Object(object) = node else { return };
@@ -35,13 +40,17 @@ pub(crate) fn fit(schema: &mut Value) {
     });
 }
 
-/// `uint8` … `uint64` become `int32` or `int64` with the bounds of the Rust type.
+/// The largest integer that a number of JSON carries exactly; the API server reads bounds as such numbers, and refuses
+/// values of a field whose bound it cannot read as an `int64`.
+const EXACT: i64 = (1 << 53) - 1;
+
+/// `uint8` … `uint64` become `int32` or `int64` with the bounds of the Rust type, as far as JSON can tell them.
 fn bound_integers(node: &mut Map<String, Value>) {
     let (format, limit) = match node.get("format").and_then(Value::as_str) {
         Some("uint8") => ("int32", i64::from(u8::MAX)),
         Some("uint16") => ("int32", i64::from(u16::MAX)),
         Some("uint32") => ("int64", i64::from(u32::MAX)),
-        Some("uint64" | "uint") => ("int64", i64::MAX),
+        Some("uint64" | "uint") => ("int64", EXACT),
         _ => return,
     };
     node.insert("format".into(), json!(format));

@@ -2,10 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{ObjectRef, TokenizerAlgorithm};
+use recmesh_contract::config::{ObjectRef, PodParams, ServingParams, TokenizerAlgorithm};
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Measured;
+use crate::{
+    condition::{Measured, PoolStatus, ProgressStatus},
+    schema::is_default,
+};
 
 /// Turns the items of a data set into semantic IDs and writes their catalog.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +22,11 @@ use crate::condition::Measured;
     category = "recmesh",
     namespaced,
     status = "TokenizerStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
@@ -34,6 +42,12 @@ pub struct TokenizerSpec {
     pub dataset_ref: ObjectRef,
     /// How items become semantic IDs.
     pub algorithm: TokenizerAlgorithm,
+    /// How many workers serve it, and how a new version takes over. Read in a cluster only.
+    #[serde(flatten)]
+    pub serving: ServingParams,
+    /// The pods: what they ask of a node. Read in a cluster only.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pod: PodParams,
 }
 
 /// What is known about a tokenizer once it is fitted.
@@ -51,6 +65,15 @@ pub struct TokenizerStatus {
     /// The stored version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Digest of what the job that made this version was told; another digest means that a new version is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_from: Option<String>,
+    /// The `Job` that makes or made this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// How far the job is, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<ProgressStatus>,
     /// Digest of the catalog file, as `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catalog: Option<String>,
@@ -61,4 +84,14 @@ pub struct TokenizerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub metrics: Vec<Measured>,
+    /// Workers of the generation that autoscalers look at, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// Selects them, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Its pools, one for each catalog that it is served with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub pools: Vec<PoolStatus>,
 }

@@ -97,3 +97,14 @@ fn every_example_is_valid() {
     }
     assert!(seen >= 5, "{seen} examples");
 }
+
+#[test]
+fn a_suspended_job_is_not_run_and_not_passed_over() {
+    let desk = Desk::new(&WHOLE.replacen("  epochs: 2\n", "  epochs: 2\n  suspend: true\n", 1));
+    desk.with_manifest("validate", &[]).good();
+    for subcommand in ["train", "up"] {
+        let told = desk.with_manifest(subcommand, &[]);
+        told.refused(2, &["TrainingJob/train-retriever spec.suspend: the job is suspended"]);
+    }
+    assert!(!desk.path(".recmesh").exists(), "nothing was begun");
+}

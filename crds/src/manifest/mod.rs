@@ -162,7 +162,7 @@ impl Found {
                 namespace,
                 file: file.name.clone(),
                 line: node.at.line,
-                positions: Arc::new(positions),
+                positions: Some(Arc::new(positions)),
             }),
             Err(Finding { pointer, message, .. }) => {
                 let at = position_near(&positions, &pointer).unwrap_or(node.at);

@@ -86,6 +86,8 @@ fn every_rule_refuses_something() {
         let document = |text: &str| json!({"spec": {*field: serde_json::from_str::<Value>(text).unwrap()}});
         run(*kind, &document(to), Some(&document(from)));
     }
+    let managed = |by: &str| json!({"spec": {"managedBy": by}});
+    run(Kind::TrainingJob, &managed("others"), Some(&managed("us")));
     let untried: Vec<_> = rules.difference(&broken).collect();
     assert!(untried.is_empty(), "add a case to tests/rules.txt that breaks: {untried:#?}");
     assert!(rules.len() >= 15, "{rules:?}");

@@ -89,4 +89,41 @@ pub mod reason {
     pub const TOO_FEW: &str = "tooFew";
     /// A stage answered with something that its kind of work cannot have.
     pub const WRONG_REPLY: &str = "wrongReply";
+    /// A worker was gone before it answered.
+    pub const WORKER_GONE: &str = "workerGone";
+    /// No worker of a pool is known.
+    pub const NO_WORKER: &str = "noWorker";
+    /// A worker does not run the pool that it was asked for.
+    pub const NO_SUCH_POOL: &str = "noSuchPool";
+
+    /// Every reason.
+    pub const ALL: [&str; 21] = [
+        BAD_FIELD,
+        BAD_BODY,
+        BODY_TOO_LARGE,
+        NO_SUCH_PIPELINE,
+        UNSUPPORTED_MEDIA_TYPE,
+        NO_SUCH_ROUTE,
+        METHOD_NOT_ALLOWED,
+        QUEUE_FULL,
+        TOO_MANY_REQUESTS,
+        DEADLINE,
+        CLIENT_GONE,
+        STARTING,
+        STOPPING,
+        PANIC,
+        NOT_A_NUMBER,
+        COLD_START,
+        TOO_FEW,
+        WRONG_REPLY,
+        WORKER_GONE,
+        NO_WORKER,
+        NO_SUCH_POOL,
+    ];
+
+    /// The registered reason of this text, for one that came over the wire.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<&'static str> {
+        ALL.into_iter().find(|reason| *reason == text)
+    }
 }

@@ -68,11 +68,40 @@ pub struct JobReport {
     /// What it measured.
     #[serde(default)]
     pub metrics: Vec<Metric>,
+    /// How many of its numbers are left out, because a report of a pod is short; the artifact holds them all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+    /// Digest of the files read for a data set, of the catalog for a tokenizer, as `sha256:<hex>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// How far it is, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<JobProgress>,
     /// What it used; zero when the artifact was reused.
     pub resources: Resources,
     /// One sentence for people: why it failed, or what to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// How far a job is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobProgress {
+    /// What is being done: `reading`, `training`, `evaluating`.
+    pub step: String,
+    /// Percent of the step that is done, where its end is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// Seconds until the step ends, at the pace so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
+    /// The training step of the last checkpoint kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<u64>,
+    /// A short remark: `loss 5.31, ndcg@10 0.021`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 /// A step of progress.
@@ -88,10 +117,19 @@ pub struct Progress {
     pub note: String,
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// Where a job sends its progress; called from the job's thread, must not block.
 pub trait Reporter: Sync {
     /// Takes one step of progress.
     fn progress(&self, progress: Progress);
+
+    /// A checkpoint of this training step is kept.
+    fn checkpoint(&self, step: u64) {
+        let _ = step;
+    }
 }
 
 /// A reporter that drops everything.

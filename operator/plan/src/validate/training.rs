@@ -19,10 +19,8 @@ pub(super) fn claims(scope: &mut Scope<'_>) -> Claims {
         let model = (job.spec.model_ref.kind, job.spec.model_ref.name.clone());
         match claims.get(&model) {
             Some(first) => {
-                let message = format!(
-                    "{} is trained by TrainingJob/{} already ({}:{}): keep one of the two",
-                    model.1, first.name, first.file, first.line
-                );
+                let (model, first, place) = (&model.1, &first.name, first.place());
+                let message = format!("{model} is trained by TrainingJob/{first} already{place}: keep one of the two");
                 scope.refuse(at, "/spec/modelRef/name", message);
             }
             None => {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DatasetParams, EvaluationParams, RankingParams, RetrievalAlgorithm, TokenizerAlgorithm, TrainingParams};
-use crate::{ArtifactId, Name};
+use crate::{ArtifactId, Name, Version};
 
 /// A reference to another resource of the same namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,15 @@ pub struct JobConfig {
     pub name: Name,
     /// What to do.
     pub work: JobWork,
+}
+
+impl JobConfig {
+    /// The digest of everything that the job is told; another digest is another job.
+    #[must_use]
+    pub fn digest(&self) -> Version {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        Version::of([text.as_bytes()])
+    }
 }
 
 /// What a job does.

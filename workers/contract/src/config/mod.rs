@@ -3,6 +3,7 @@
 //! `crds` embeds these types, `operator/plan` hands them on, `workers` consume them: nothing is written twice.
 //! A field exists only when something honours it.
 
+mod cluster;
 mod dataset;
 mod evaluation;
 mod job;
@@ -12,6 +13,7 @@ mod retrieval;
 mod tokenizer;
 mod training;
 
+pub use cluster::*;
 pub use dataset::*;
 pub use evaluation::*;
 pub use job::*;

@@ -39,8 +39,9 @@ pub struct ItemKnn {
     #[serde(default = "defaults::decay")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub decay: f64,
-    /// Neighbours kept for an item; 0 keeps all.
-    #[serde(default)]
+    /// Nearest neighbours kept for an item. 0 keeps every item that shares a user with it: exact, and as large as there
+    /// are such pairs.
+    #[serde(default = "defaults::neighbours")]
     #[schemars(range(max = 100000))]
     pub neighbours: u32,
 }
@@ -206,6 +207,9 @@ impl Default for Decode {
 }
 
 mod defaults {
+    pub fn neighbours() -> u32 {
+        200
+    }
     pub fn decay() -> f64 {
         0.7
     }
