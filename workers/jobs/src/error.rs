@@ -1,5 +1,7 @@
 //! Why a job failed, with the step that did and what can be done.
 
+use std::{error::Error, io};
+
 use recmesh_contract::{ArtifactId, Failure};
 use recmesh_learning::LearningError;
 use recmesh_store::StoreError;
@@ -80,5 +82,64 @@ impl JobError {
             Self::Learning(LearningError::Stopped { kept: true, .. }) => Some(Remedy::GoOn),
             _ => None,
         }
+    }
+
+    /// Whether the same job, tried again as it is, can succeed: it was stopped, or the machine or its disks failed it,
+    /// not its configuration or data.
+    #[must_use]
+    pub fn passing(&self) -> bool {
+        let mut cause: Option<&dyn Error> = Some(self);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return passing(error.kind());
+            }
+            cause = error.source();
+        }
+        matches!(
+            self,
+            Self::Store(StoreError::Absent { .. } | StoreError::Held { .. } | StoreError::State { .. })
+                | Self::Learning(LearningError::Stopped { .. })
+        )
+    }
+}
+
+/// Whether what the operating system refused may be granted later. What a file is, or that there is none, stays so.
+fn passing(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind as Kind;
+    !matches!(
+        kind,
+        Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::InvalidInput
+            | Kind::InvalidData
+            | Kind::InvalidFilename
+            | Kind::UnexpectedEof
+            | Kind::IsADirectory
+            | Kind::NotADirectory
+            | Kind::AlreadyExists
+            | Kind::Unsupported
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use recmesh_data::DataError;
+
+    use super::*;
+
+    #[test]
+    fn disks_may_recover_and_data_does_not() {
+        let read = |kind: io::ErrorKind| {
+            let (path, source) = ("a.csv".into(), io::Error::from(kind));
+            JobError::from(DataError::Read { path, line: 3, source }).passing()
+        };
+        assert!(read(io::ErrorKind::StorageFull) && read(io::ErrorKind::TimedOut));
+        assert!(!read(io::ErrorKind::NotFound) && !read(io::ErrorKind::InvalidData));
+        assert!(JobError::from(LearningError::Stopped { step: 4, kept: true }).passing());
+        assert!(!JobError::from(LearningError::NoTargets { given: 4 }).passing());
+        assert!(!JobError::Configuration("tokenizerRef".to_owned()).passing());
+        let cut = LearningError::Write { path: "c".into(), source: io::Error::from(io::ErrorKind::QuotaExceeded) };
+        assert!(JobError::from(cut).passing());
     }
 }

@@ -1,7 +1,8 @@
 //! The driver: which version would the job make, is it there already, do the work, commit, report.
 
-use std::sync::atomic::AtomicBool;
+use std::{path::Path, sync::atomic::AtomicBool};
 
+use recmesh_catalog::Catalog;
 use recmesh_contract::{
     ArtifactId, ArtifactKind, JobReport, JobState, Metric, Reporter, Resources,
     config::{ItemVectors, JobConfig, JobWork, TokenizerAlgorithm},
@@ -35,12 +36,15 @@ pub(crate) struct Made {
 pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError> {
     let files = source_digest(config)?;
     let id = version::artifact(config, &files);
-    let report = |state, metrics: Vec<Metric>, resources, message| JobReport {
+    let report = |state, metrics: Vec<Metric>, resources, message, digest| JobReport {
         kind: kind(&config.work).to_owned(),
         name: config.name.clone(),
         state,
         produced: Some(id.clone()),
         metrics,
+        omitted: 0,
+        digest,
+        progress: None,
         resources,
         message,
     };
@@ -52,7 +56,8 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
             JobWork::Dataset { .. } => dataset::left_out(artifact.path())?,
             _ => None,
         };
-        return Ok(report(JobState::Reused, metrics, Resources::default(), message));
+        let digest = digest(&config.work, &files, artifact.path())?;
+        return Ok(report(JobState::Reused, metrics, Resources::default(), message, digest));
     }
     let usage = Usage::start();
     let draft = bench.store.draft(&id)?;
@@ -74,15 +79,25 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
         }
     };
     let resources = usage.stop();
-    draft.commit(Lineage {
+    let artifact = draft.commit(Lineage {
         inputs: inputs(&config.work),
-        data_digest: (!files.is_empty()).then_some(files),
+        data_digest: (!files.is_empty()).then(|| files.clone()),
         seed: seed(&config.work),
         config: serde_json::json!(version::determining(&config.work)),
         metrics: made.metrics.clone(),
     })?;
     bench.store.remove_checkpoints(&id)?;
-    Ok(report(JobState::Complete, made.metrics, resources, made.message))
+    let digest = digest(&config.work, &files, artifact.path())?;
+    Ok(report(JobState::Complete, made.metrics, resources, made.message, digest))
+}
+
+/// What a report tells others of the contents: a data set's files, a tokenizer's catalog.
+fn digest(work: &JobWork, files: &str, artifact: &Path) -> Result<Option<String>, JobError> {
+    Ok(match work {
+        JobWork::Dataset { .. } => (!files.is_empty()).then(|| format!("sha256:{files}")),
+        JobWork::Tokenizer { .. } => Some(Catalog::open(&artifact.join(tokenizer::CATALOG))?.digest().to_owned()),
+        _ => None,
+    })
 }
 
 /// What a job makes, or would make.
@@ -121,7 +136,8 @@ fn source_digest(config: &JobConfig) -> Result<String, JobError> {
 }
 
 /// The kind of resource that a job belongs to, as people call it.
-fn kind(work: &JobWork) -> &'static str {
+#[must_use]
+pub fn kind(work: &JobWork) -> &'static str {
     match work {
         JobWork::Dataset { .. } => "Dataset",
         JobWork::Tokenizer { .. } => "Tokenizer",

@@ -14,6 +14,7 @@ mod engines;
 mod error;
 mod gate;
 mod handle;
+mod host;
 mod load;
 mod pool;
 #[cfg(test)]
@@ -21,4 +22,5 @@ mod tests;
 mod worker;
 
 pub use error::PoolError;
+pub use host::{Host, HostedState, ListedTwice};
 pub use pool::Pool;

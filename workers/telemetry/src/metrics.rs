@@ -19,22 +19,22 @@ use prometheus_client::{
     registry::{Metric, Registry},
 };
 
-use crate::names;
+use crate::{names, operator::OperatorMetrics};
 
 /// The content type of [`Telemetry::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A label whose value the process was told at its start.
-type Named = [(&'static str, Arc<str>); 1];
+pub(crate) type Named = [(&'static str, Arc<str>); 1];
 /// A label whose value stands in a closed list.
-type Listed = [(&'static str, &'static str); 1];
+pub(crate) type Listed = [(&'static str, &'static str); 1];
 
-type Counters<L> = Family<L, Counter<u64, AtomicU64>>;
-type Histograms<L> = Family<L, Histogram, Buckets>;
+pub(crate) type Counters<L> = Family<L, Counter<u64, AtomicU64>>;
+pub(crate) type Histograms<L> = Family<L, Histogram, Buckets>;
 
 /// What a family's histograms look like.
 #[derive(Clone, Copy, Debug)]
-enum Buckets {
+pub(crate) enum Buckets {
     /// 50 µs to 13 s, doubling, in seconds.
     Seconds,
     /// 1 to 4,096, doubling.
@@ -54,7 +54,7 @@ fn named(key: &'static str, value: &Arc<str>) -> Named {
     [(key, Arc::clone(value))]
 }
 
-fn register(registry: &mut Registry, name: &str, help: &str, metric: impl Metric) {
+pub(crate) fn register(registry: &mut Registry, name: &str, help: &str, metric: impl Metric) {
     // The registry appends the suffix of counters itself.
     registry.register(name.strip_suffix("_total").unwrap_or(name), help, metric);
 }
@@ -65,6 +65,8 @@ pub struct Telemetry {
     registry: Arc<Registry>,
     pool: PoolMetrics,
     gateway: GatewayMetrics,
+    wire: WireMetrics,
+    operator: OperatorMetrics,
 }
 
 impl Default for Telemetry {
@@ -80,7 +82,9 @@ impl Telemetry {
         let mut registry = Registry::default();
         let pool = PoolMetrics::new(&mut registry);
         let gateway = GatewayMetrics::new(&mut registry);
-        Self { registry: Arc::new(registry), pool, gateway }
+        let wire = WireMetrics::new(&mut registry);
+        let operator = OperatorMetrics::new(&mut registry);
+        Self { registry: Arc::new(registry), pool, gateway, wire, operator }
     }
 
     /// What pools record.
@@ -93,6 +97,18 @@ impl Telemetry {
     #[must_use]
     pub fn gateway(&self) -> &GatewayMetrics {
         &self.gateway
+    }
+
+    /// What callers of remote pools record.
+    #[must_use]
+    pub fn wire(&self) -> &WireMetrics {
+        &self.wire
+    }
+
+    /// What the operator records.
+    #[must_use]
+    pub fn operator(&self) -> &OperatorMetrics {
+        &self.operator
     }
 
     /// Every metric that has a value, as OpenMetrics text, which Prometheus reads; see [`CONTENT_TYPE`].
@@ -209,6 +225,7 @@ pub struct GatewayMetrics {
     stage: Histograms<(Named, Listed)>,
     fallbacks: Counters<(Named, (Listed, Listed))>,
     in_flight: Family<Named, Gauge>,
+    discovery: Counters<Listed>,
 }
 
 impl GatewayMetrics {
@@ -219,13 +236,20 @@ impl GatewayMetrics {
             stage: Family::new_with_constructor(Buckets::Seconds),
             fallbacks: Family::default(),
             in_flight: Family::default(),
+            discovery: Family::default(),
         };
         register(registry, names::GATEWAY_REQUESTS, "Requests answered, by outcome", own.requests.clone());
         register(registry, names::GATEWAY_LATENCY, "Time from the request's head to its reply", own.latency.clone());
         register(registry, names::GATEWAY_STAGE, "Time of one stage's call, waiting included", own.stage.clone());
         register(registry, names::GATEWAY_FALLBACKS, "Answers that a fallback gave or filled", own.fallbacks.clone());
         register(registry, names::GATEWAY_IN_FLIGHT, "Requests being worked on", own.in_flight.clone());
+        register(registry, names::GATEWAY_DISCOVERY, "What could not be learnt", own.discovery.clone());
         own
+    }
+
+    /// Counts something that the API server did not tell or that could not be read: `route` or `watch`.
+    pub fn undiscovered(&self, what: &'static str) {
+        self.discovery.get_or_create(&[(names::LABEL_WHAT, what)]).inc();
     }
 
     /// The recorder of one pipeline; look it up once and keep it.
@@ -272,6 +296,61 @@ impl PipelineMetrics {
     }
 }
 
+/// What callers of remote pools record, by pool. The default is of no registry and shows nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct WireMetrics {
+    calls: Counters<(Named, Listed)>,
+    retries: Counters<Named>,
+    ejections: Counters<Named>,
+    workers: Family<Named, Gauge>,
+}
+
+impl WireMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        register(registry, names::WIRE_CALLS, "Calls to a pool's workers, by outcome", own.calls.clone());
+        register(registry, names::WIRE_RETRIES, "Calls asked again elsewhere", own.retries.clone());
+        register(registry, names::WIRE_EJECTIONS, "Times that a worker was left out", own.ejections.clone());
+        register(registry, names::WIRE_WORKERS, "Workers that can be called", own.workers.clone());
+        own
+    }
+
+    /// The recorder of one pool; look it up once and keep it.
+    #[must_use]
+    pub fn of(&self, pool: &str) -> WireRecorder {
+        let name: Arc<str> = pool.into();
+        let label = named(names::LABEL_POOL, &name);
+        WireRecorder {
+            retries: self.retries.get_or_create_owned(&label),
+            ejections: self.ejections.get_or_create_owned(&label),
+            workers: self.workers.get_or_create_owned(&label),
+            families: self.clone(),
+            label,
+        }
+    }
+}
+
+/// The metrics of the calls to one remote pool.
+#[derive(Clone, Debug)]
+pub struct WireRecorder {
+    /// Calls asked again elsewhere.
+    pub retries: Counter,
+    /// Times that a worker was left out.
+    pub ejections: Counter,
+    /// Workers that can be called.
+    pub workers: Gauge,
+    families: WireMetrics,
+    label: Named,
+}
+
+impl WireRecorder {
+    /// Counts a call that has ended: `None` for one that was answered, otherwise the reason of the failure.
+    pub fn answered(&self, failure: Option<&'static str>) {
+        let outcome = [(names::LABEL_OUTCOME, failure.unwrap_or("ok"))];
+        self.families.calls.get_or_create(&(self.label.clone(), outcome)).inc();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -290,6 +369,14 @@ mod tests {
         pipeline.answered("ok");
         pipeline.stage("rank", Duration::from_millis(3));
         pipeline.fallback("retrieve", "deadline");
+        let operator = telemetry.operator();
+        operator.reconciled("Dataset", "done", Duration::from_millis(3));
+        operator.written("Job");
+        operator.watch_failed("Job");
+        operator.queued("Dataset", 3);
+        operator.leader(true);
+        telemetry.gateway().undiscovered("watch");
+        telemetry.wire().of("p").answered(None);
         telemetry
     }
 
@@ -302,7 +389,11 @@ mod tests {
             let shown = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
             let help = text.lines().find_map(|l| l.strip_prefix(&format!("# HELP {name} ")));
             assert!(help.is_some_and(|help| help.len() > 10), "{name} has no help");
-            let unit = if kind == "counter" { vec!["_total"] } else { vec!["_seconds", "_requests"] };
+            let unit = if kind == "counter" {
+                vec!["_total"]
+            } else {
+                vec!["_seconds", "_requests", "_resources", "_replicas", "_workers"]
+            };
             assert!(unit.iter().any(|unit| shown.ends_with(unit)), "{shown} has no unit");
             seen.insert(shown);
         }
@@ -318,6 +409,8 @@ mod tests {
             "recmesh_pool_refused_total{pool=\"p\",reason=\"queueFull\"} 1",
             "recmesh_gateway_requests_total{pipeline=\"shop\",outcome=\"ok\"} 1",
             "recmesh_gateway_stage_seconds_count{pipeline=\"shop\",stage=\"rank\"} 1",
+            "recmesh_operator_reconciles_total{kind=\"Dataset\",result=\"done\"} 1",
+            "recmesh_operator_leader_replicas 1",
             "recmesh_gateway_fallbacks_total{pipeline=\"shop\",stage=\"retrieve\",reason=\"deadline\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing from\n{text}");

@@ -35,8 +35,33 @@ pub const GATEWAY_FALLBACKS: &str = "recmesh_gateway_fallbacks_total";
 /// Requests being worked on.
 pub const GATEWAY_IN_FLIGHT: &str = "recmesh_gateway_in_flight_requests";
 
+/// What a gateway could not learn from the API server, by kind.
+pub const GATEWAY_DISCOVERY: &str = "recmesh_gateway_discovery_errors_total";
+
+/// Calls to a pool's workers, by outcome: `ok` or the reason of the failure.
+pub const WIRE_CALLS: &str = "recmesh_wire_calls_total";
+/// Calls asked again elsewhere because the first worker was gone.
+pub const WIRE_RETRIES: &str = "recmesh_wire_retries_total";
+/// Times that a worker failed so often that it got no calls for a while.
+pub const WIRE_EJECTIONS: &str = "recmesh_wire_ejections_total";
+/// Workers of a pool that can be called.
+pub const WIRE_WORKERS: &str = "recmesh_wire_ready_workers";
+
+/// Looks at resources, by kind and by how they ended.
+pub const OPERATOR_RECONCILES: &str = "recmesh_operator_reconciles_total";
+/// Time of one look, writes included.
+pub const OPERATOR_RECONCILE: &str = "recmesh_operator_reconcile_seconds";
+/// Resources that wait to be looked at, or are being looked at.
+pub const OPERATOR_QUEUED: &str = "recmesh_operator_queued_resources";
+/// Objects and statuses written, by what was written.
+pub const OPERATOR_WRITES: &str = "recmesh_operator_writes_total";
+/// Watches that broke and objects that could not be read, by kind.
+pub const OPERATOR_WATCH_ERRORS: &str = "recmesh_operator_watch_errors_total";
+/// 1 in the replica that acts, 0 in the others.
+pub const OPERATOR_LEADER: &str = "recmesh_operator_leader_replicas";
+
 /// Every metric there is.
-pub const ALL: [&str; 15] = [
+pub const ALL: [&str; 26] = [
     POOL_QUEUED,
     POOL_BATCH,
     POOL_COMPUTE,
@@ -52,6 +77,17 @@ pub const ALL: [&str; 15] = [
     GATEWAY_STAGE,
     GATEWAY_FALLBACKS,
     GATEWAY_IN_FLIGHT,
+    GATEWAY_DISCOVERY,
+    WIRE_CALLS,
+    WIRE_RETRIES,
+    WIRE_EJECTIONS,
+    WIRE_WORKERS,
+    OPERATOR_RECONCILES,
+    OPERATOR_RECONCILE,
+    OPERATOR_QUEUED,
+    OPERATOR_WRITES,
+    OPERATOR_WATCH_ERRORS,
+    OPERATOR_LEADER,
 ];
 
 /// Label: a pool's name.
@@ -64,3 +100,9 @@ pub const LABEL_STAGE: &str = "stage";
 pub const LABEL_REASON: &str = "reason";
 /// Label: `ok`, `fallback` or a registered failure reason.
 pub const LABEL_OUTCOME: &str = "outcome";
+/// Label: `route` for a route that cannot be read, `watch` for a watch that ended in an error.
+pub const LABEL_WHAT: &str = "what";
+/// Label: how a look ended: `done`, or the class of what kept it from that.
+pub const LABEL_RESULT: &str = "result";
+/// Label: a kind of resource or object.
+pub const LABEL_KIND: &str = "kind";

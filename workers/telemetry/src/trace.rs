@@ -50,6 +50,29 @@ impl fmt::Display for TraceParent {
     }
 }
 
+impl TraceParent {
+    /// What a call that leaves the process tells of `span`; `None` without an exporter that sees the span.
+    #[cfg(not(feature = "otlp"))]
+    #[must_use]
+    pub fn of(_span: &tracing::Span) -> Option<Self> {
+        None
+    }
+
+    /// What a call that leaves the process tells of `span`; `None` without an exporter that sees the span.
+    #[cfg(feature = "otlp")]
+    #[must_use]
+    pub fn of(span: &tracing::Span) -> Option<Self> {
+        use opentelemetry::trace::TraceContextExt;
+        use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+        let context = span.context();
+        let span = context.span().span_context().clone();
+        let (trace, id) =
+            (u128::from_be_bytes(span.trace_id().to_bytes()), u64::from_be_bytes(span.span_id().to_bytes()));
+        span.is_valid().then_some(Self { trace, span: id, flags: span.trace_flags().to_u8() })
+    }
+}
+
 /// Makes the caller's span the parent of `span`; without an exporter there is nothing to tell it to.
 #[cfg(not(feature = "otlp"))]
 pub fn adopt(_span: &tracing::Span, _parent: &TraceParent) {}
