@@ -17,12 +17,12 @@ pub(crate) struct Place<'a> {
 
 /// Takes a place for a request that arrived at `since`.
 pub(crate) fn admit(route: &Served, since: Instant) -> Result<Place<'_>, Failure> {
-    let Ok(permit) = route.places.try_acquire() else {
-        route.metrics.answered(reason::TOO_MANY_REQUESTS);
-        let text = format!("pipeline {} works on {} requests already", route.name, route.params.max_concurrency);
+    let Ok(permit) = route.lane.places.try_acquire() else {
+        route.lane.metrics.answered(reason::TOO_MANY_REQUESTS);
+        let text = format!("pipeline {} works on {} requests already", route.name, route.lane.limit);
         return Err(Failure::new(Class::Overloaded, reason::TOO_MANY_REQUESTS, text));
     };
-    route.metrics.in_flight.inc();
+    route.lane.metrics.in_flight.inc();
     Ok(Place { route, since, outcome: reason::CLIENT_GONE, _permit: permit })
 }
 
@@ -35,8 +35,8 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.route.metrics.in_flight.dec();
-        self.route.metrics.answered(self.outcome);
-        self.route.metrics.latency.observe(self.since.elapsed().as_secs_f64());
+        self.route.lane.metrics.in_flight.dec();
+        self.route.lane.metrics.answered(self.outcome);
+        self.route.lane.metrics.latency.observe(self.since.elapsed().as_secs_f64());
     }
 }

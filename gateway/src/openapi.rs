@@ -18,7 +18,7 @@ const PROBLEMS: [(&str, &str); 9] = [
     ("415", "The body is of a media type that can never be read."),
     ("429", "The pipeline works on as many requests as it may; try again later."),
     ("500", "Something is wrong on our side."),
-    ("503", "A queue is full, or a part is starting or stopping; try again later."),
+    ("503", "A queue is full, no worker is there, or a part is starting or stopping; try again later."),
     ("504", "The time of the request ran out."),
 ];
 
@@ -37,11 +37,15 @@ pub fn document() -> Value {
     for (status, text) in PROBLEMS {
         answers.insert(status.to_owned(), response(text, "application/problem+json", &problem));
     }
-    let mut ready = responses("Every stage of every pipeline is ready.", &reference::<Readiness>(&mut writes));
+    let mut ready = responses("Requests can be sent.", &reference::<Readiness>(&mut writes));
     let readiness = reference::<Readiness>(&mut writes);
     ready.insert(
         "503".to_owned(),
-        response("Some stages are not ready, or the process is stopping.", "application/json", &readiness),
+        response(
+            "Some stages are not ready, or the pipelines are not all known yet, or the process is stopping.",
+            "application/json",
+            &readiness,
+        ),
     );
     let live = responses("The process answers.", &reference::<Liveness>(&mut writes));
     let text = json!({"type": "string"});
@@ -68,7 +72,7 @@ pub fn document() -> Value {
             }},
             "/livez": {"get": {"operationId": "live", "summary": "Is the process up?", "responses": live}},
             "/readyz": {"get": {"operationId": "ready", "summary": "Can requests be sent?", "responses": ready}},
-            "/metrics": {"get": {"operationId": "metrics", "summary": "Metrics for Prometheus.", "responses": metrics}},
+            "/metrics": {"get": {"operationId": "metrics", "summary": "Metrics for Prometheus; in a cluster on the admin port.", "responses": metrics}},
             "/openapi.json": {"get": {"operationId": "openapi", "summary": "This document.", "responses": own}},
         },
         "components": {"schemas": schemas},

@@ -1,9 +1,9 @@
 //! From a body and headers to a request's meaning, once; nothing is checked again after it.
 //!
-//! In: a decoded body, headers, the pipelines there are. Out: the pipeline, a `Request` and the time it has. Every failure
-//! names the field, as `field: what is wrong`.
+//! In: a decoded body, headers, the pipelines there are. Out: the release that answers, a `Request` and the time it has.
+//! Every failure names the field, as `field: what is wrong`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::http::HeaderMap;
 use recmesh_contract::{Class, Failure, Request, config::Seen, reason};
@@ -11,27 +11,26 @@ use serde_json::Number;
 
 use crate::{
     route::Served,
+    table::Table,
     wire::{DEFAULT_K, RecommendBody},
 };
 
 /// The header that carries the caller's time, in milliseconds.
 pub(crate) const DEADLINE_HEADER: &str = "x-request-deadline-ms";
 
-/// Pipelines by name.
-pub(crate) type Routes = BTreeMap<String, Served>;
-
 /// A request that means something.
-pub(crate) struct Parsed<'a> {
-    pub(crate) route: &'a Served,
+pub(crate) struct Parsed {
+    /// Held until the request is answered, whatever the table says by then.
+    pub(crate) route: Arc<Served>,
     pub(crate) request: Request,
     /// From the request's arrival on.
     pub(crate) time: Duration,
 }
 
 /// Parses a request for recommendations.
-pub(crate) fn parse<'a>(body: RecommendBody, headers: &HeaderMap, routes: &'a Routes) -> Result<Parsed<'a>, Failure> {
+pub(crate) fn parse(body: RecommendBody, headers: &HeaderMap, table: &Table) -> Result<Parsed, Failure> {
     let RecommendBody { user, history, k, pipeline, exclude, filters, deadline_ms } = body;
-    let route = find(pipeline.as_deref(), routes)?;
+    let route = table.find(pipeline.as_deref())?;
     let params = &route.params;
     let k = match k {
         Some(k) => whole("k", &k, u64::from(params.max_k))? as usize,
@@ -66,20 +65,6 @@ pub(crate) fn parse<'a>(body: RecommendBody, headers: &HeaderMap, routes: &'a Ro
 /// The caller's mistake in a field.
 pub(crate) fn bad(field: &str, text: &str) -> Failure {
     Failure::new(Class::Invalid, reason::BAD_FIELD, format!("{field}: {text}"))
-}
-
-fn find<'a>(pipeline: Option<&str>, routes: &'a Routes) -> Result<&'a Served, Failure> {
-    let names = || routes.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    match pipeline {
-        Some(name) => routes.get(name).ok_or_else(|| {
-            let text = format!("pipeline: there is no pipeline {name:?}; there are: {}", names());
-            Failure::new(Class::NotFound, reason::NO_SUCH_PIPELINE, text)
-        }),
-        None if routes.len() > 1 => Err(bad("pipeline", &format!("name one of {}", names()))),
-        None => routes.values().next().ok_or_else(|| {
-            Failure::new(Class::NotFound, reason::NO_SUCH_PIPELINE, "pipeline: no pipeline is served here")
-        }),
-    }
 }
 
 /// A whole number from 1 to `most`.

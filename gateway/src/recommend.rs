@@ -31,13 +31,14 @@ async fn steps(gateway: &Inner, id: Arc<str>, request: Request) -> Result<Respon
     let parsed = async {
         let bytes = body::read(&head.headers, body, gateway.limits.body_bytes).await?;
         let body = decode(bytes, &gateway.large).await?;
-        parse(body, &head.headers, &gateway.routes)
+        // One look at the table: what this request is answered by does not change any more.
+        parse(body, &head.headers, &gateway.routes.now())
     };
     // Before a pipeline is known the failure is nobody's.
     let parsed = parsed.await.inspect_err(|failure| gateway.unrouted.answered(failure.reason))?;
     tracing::Span::current().record("pipeline", parsed.route.name.as_str());
-    let place = admit(parsed.route, since)?;
-    let answer = stages::drive(parsed.route, parsed.request, since + parsed.time, id).await;
+    let place = admit(&parsed.route, since)?;
+    let answer = stages::drive(&parsed.route, parsed.request, since + parsed.time, id).await;
     match answer {
         Ok(answer) => {
             place.answered(if answer.fallback.is_some() { "fallback" } else { "ok" });

@@ -1,8 +1,14 @@
-//! A pipeline with everything looked up: stages instead of names, a metrics recorder, a limit.
+//! A release of a pipeline with everything looked up: stages instead of names, a metrics recorder, a limit.
+//!
+//! A request holds its release until it is answered, so a release that was replaced ends with its last request. What
+//! must outlive a release, the places of the pipeline, lies in a [`Lane`] that successors share.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use recmesh_contract::{
@@ -43,7 +49,20 @@ pub(crate) struct Pooled {
     pub(crate) stage: Arc<dyn Stage>,
 }
 
-/// A pipeline that is served.
+/// How many requests of a pipeline may be worked on, and where they are recorded.
+pub(crate) struct Lane {
+    pub(crate) limit: u32,
+    pub(crate) places: Semaphore,
+    pub(crate) metrics: PipelineMetrics,
+}
+
+impl Lane {
+    pub(crate) fn new(pipeline: &str, limit: u32, metrics: &GatewayMetrics) -> Arc<Self> {
+        Arc::new(Self { limit, places: Semaphore::new(limit as usize), metrics: metrics.of(pipeline) })
+    }
+}
+
+/// A release of a pipeline that is served, or warmed to be served next.
 pub(crate) struct Served {
     pub(crate) name: String,
     pub(crate) release: ReleaseBody,
@@ -53,8 +72,8 @@ pub(crate) struct Served {
     pub(crate) retrieve: Pooled,
     pub(crate) rank: Option<Pooled>,
     pub(crate) fallback: Option<Pooled>,
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) metrics: PipelineMetrics,
+    pub(crate) lane: Arc<Lane>,
+    warmed: AtomicBool,
 }
 
 /// A route that names a pool nobody runs.
@@ -69,7 +88,7 @@ impl Served {
         name: String,
         route: Route,
         stages: &HashMap<Name, Arc<dyn Stage>>,
-        metrics: &GatewayMetrics,
+        lane: Arc<Lane>,
     ) -> Result<Self, NoPool> {
         let Route { release, tokenize, retrieve, rank, fallback, params } = route;
         let find = |step, pool: Name| match stages.get(&pool) {
@@ -83,8 +102,8 @@ impl Served {
             retrieve: find(Step::Retrieve, retrieve)?,
             rank: rank.map(|pool| find(Step::Rank, pool)).transpose()?,
             fallback: fallback.map(|pool| find(Step::Fallback, pool)).transpose()?,
-            places: Arc::new(Semaphore::new(params.max_concurrency as usize)),
-            metrics: metrics.of(&name),
+            warmed: AtomicBool::new(false),
+            lane,
             params,
             name,
         })
@@ -96,5 +115,13 @@ impl Served {
         let rank = self.rank.as_ref().map(|pooled| (Step::Rank, pooled));
         let fallback = self.fallback.as_ref().map(|pooled| (Step::Fallback, pooled));
         always.into_iter().chain(rank).chain(fallback)
+    }
+
+    /// Whether every stage was seen ready at once, now or at an earlier asking.
+    pub(crate) fn was_warm(&self) -> bool {
+        if !self.warmed.load(Ordering::Relaxed) && self.steps().all(|(_, pooled)| pooled.stage.ready()) {
+            self.warmed.store(true, Ordering::Relaxed);
+        }
+        self.warmed.load(Ordering::Relaxed)
     }
 }

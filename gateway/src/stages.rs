@@ -176,7 +176,7 @@ impl<'a> Way<'a> {
         let reply = span.in_scope(|| pooled.stage.call(call));
         let result = timeout_at(deadline, reply).instrument(span.clone()).await.unwrap_or_else(|_| Err(late()));
         let time = began.elapsed();
-        self.route.metrics.stage(step.name(), time);
+        self.route.lane.metrics.stage(step.name(), time);
         // Microseconds are as fine as anybody reads.
         let ms = time.as_micros() as f64 / 1000.0;
         span.record("ms", ms);
@@ -190,7 +190,7 @@ impl<'a> Way<'a> {
     /// Records that the release's model of `role` stood in; the reply tells the first of them.
     fn note(&mut self, step: Step, reason: &'static str, role: &str) {
         let model = self.route.release.models.get(role).cloned();
-        self.route.metrics.fallback(step.name(), reason);
+        self.route.lane.metrics.fallback(step.name(), reason);
         self.fallback.get_or_insert(FallbackBody { stage: step.name(), reason, model });
     }
 

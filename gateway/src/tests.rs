@@ -3,6 +3,7 @@
 mod requests;
 mod service;
 mod stages;
+mod swaps;
 #[cfg(feature = "otlp")]
 mod traces;
 

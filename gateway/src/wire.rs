@@ -21,7 +21,8 @@ pub struct RecommendBody {
     /// How many items to answer, from 1 to the pipeline's `maxK`. Fewer come back when fewer are left.
     #[schemars(with = "Option<u32>", range(min = 1), default = "default_k")]
     pub k: Option<Number>,
-    /// The pipeline; may be left out when there is only one.
+    /// The pipeline; may be left out when there is only one. In a cluster `name` in the gateway's default namespace or
+    /// `namespace/name`.
     pub pipeline: Option<String>,
     /// Item ids that must not be answered. Unknown ids are left out.
     pub exclude: Option<Vec<String>>,
@@ -151,7 +152,8 @@ pub struct Liveness {
     pub live: bool,
 }
 
-/// Whether requests can be sent: every stage of every pipeline is ready and the process is not stopping.
+/// Whether requests can be sent. In local mode: every stage of every pipeline is ready. In a cluster: every pipeline is
+/// known and was warm once; the stages that are not ready now are told all the same. Never while the process stops.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Readiness {
@@ -161,6 +163,10 @@ pub struct Readiness {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schemars(default)]
     pub stopping: bool,
+    /// Whether there may be pipelines that this gateway does not know yet; absent when it knows all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(default)]
+    pub discovering: bool,
     /// The stages that are not ready.
     pub not_ready: Vec<NotReady>,
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{World, name, route};
-use crate::{Gateway, GatewayError, Limits, app, app::ROUTES, serve};
+use crate::{Gateway, GatewayError, Limits, app, app::ROUTES, serve, serve_beside};
 
 #[tokio::test(start_paused = true)]
 async fn ready_only_when_every_stage_of_every_pipeline_is() {
@@ -183,4 +183,46 @@ async fn serves_over_a_socket_and_stops_when_told() {
     release.send(()).unwrap();
     served.await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn while_it_stops_replies_close_their_connections_and_the_admin_port_answers_on() {
+    let world = World::new("shop");
+    let bind = || TcpListener::bind("127.0.0.1:0");
+    let (http, admin) = (bind().await.unwrap(), bind().await.unwrap());
+    let (address, admin_address) = (http.local_addr().unwrap(), admin.local_addr().unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, noticed) = oneshot::channel::<()>();
+    let (release, released) = oneshot::channel::<()>();
+    let shutdown = async move {
+        let _ = stopped.await;
+    };
+    let notice = async move {
+        tell.send(()).unwrap();
+        let _ = released.await;
+    };
+    let ports = ((http, world.app.clone()), (admin, world.app.clone()));
+    let served = tokio::spawn(serve_beside(ports.0, ports.1, shutdown, notice));
+
+    let mut kept = TcpStream::connect(address).await.unwrap();
+    for _ in 0..2 {
+        kept.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut reply = vec![0; 1024];
+        let length = kept.read(&mut reply).await.unwrap();
+        let reply = String::from_utf8_lossy(&reply[..length]).to_lowercase();
+        assert!(reply.starts_with("http/1.1 200") && !reply.contains("connection: close"), "{reply}");
+    }
+    stop.send(()).unwrap();
+    noticed.await.unwrap();
+    // Answered, and that was its last.
+    kept.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut reply = String::new();
+    kept.read_to_string(&mut reply).await.unwrap();
+    let reply = reply.to_lowercase();
+    assert!(reply.starts_with("http/1.1 200") && reply.contains("connection: close"), "{reply}");
+    assert!(exchange(admin_address, "GET /readyz", "").await.starts_with("HTTP/1.1 503"));
+    assert!(exchange(admin_address, "GET /metrics", "").await.starts_with("HTTP/1.1 200"));
+    release.send(()).unwrap();
+    served.await.unwrap().unwrap();
+    assert!(TcpStream::connect(admin_address).await.is_err());
 }
