@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs only Rust; what needs more says so.
 CARGO ?= cargo
-.PHONY: up check test test-otlp lint fmt crds licences bench bench-quality bench-serving
+.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-serving chart image bundle
 
 up: ## build, train the quickstart and serve it on 127.0.0.1:8080
 	$(CARGO) run --bin recmesh -- up -f examples/quickstart.yaml
@@ -8,16 +8,25 @@ up: ## build, train the quickstart and serve it on 127.0.0.1:8080
 check:
 	$(CARGO) check --workspace --all-targets
 
-test: ## every test; real data is used where RECMESH_DATA names it
+test: ## every test that needs only Rust; real data is used where RECMESH_DATA names it
 	$(CARGO) test --workspace
+	@echo "The cluster suites are not part of this: make test-cluster"
+
+test-cluster: ## suites on a real Kubernetes, which it builds (once) and starts; needs Go, and root for a real node
+	tests/cluster/run.sh
 
 test-otlp: ## tests of trace export, which is a feature of its own because it brings tonic
-	$(CARGO) test -p recmesh-gateway -p recmesh-pool -p recmesh-telemetry --lib \
-		--features recmesh-gateway/otlp,recmesh-pool/otlp,recmesh-telemetry/otlp
+	$(CARGO) test -p recmesh-gateway -p recmesh-pool -p recmesh-telemetry -p recmesh-wire --lib \
+		--features recmesh-gateway/otlp,recmesh-pool/otlp,recmesh-telemetry/otlp,recmesh-wire/otlp
+
+test-object-store: ## tests of artifacts in an object store, a feature of its own because it brings an HTTP client
+	$(CARGO) test -p recmesh-store --lib --features recmesh-store/object-store
 
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p recmesh-store --all-targets --features object-store -- -D warnings
+	$(CARGO) clippy --test cluster -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
@@ -41,3 +50,28 @@ bench-quality: ## quality on real data, hours: `make bench-quality RECMESH_DATA=
 	@test -n "$(RECMESH_DATA)" || { echo "set RECMESH_DATA to the folder with the data sets; see benches/README.md"; exit 1; }
 	$(CARGO) build --release --bin recmesh
 	python3 benches/quality.py --data "$(RECMESH_DATA)" $(if $(PEER),--peer "$(PEER)") $(SUITES)
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DIST ?= $(TARGET)/dist
+CLUSTER_HOME ?= $(HOME)/.cache/recmesh-cluster
+HELM ?= $(or $(shell command -v helm),$(CLUSTER_HOME)/bin/helm)
+# Paths of this machine stay out of the program, so that the same sources give the same image.
+MAP_PATHS = --remap-path-prefix=$(CURDIR)=/recmesh --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo
+
+chart: ## check the Helm chart and pack it; needs helm
+	$(HELM) lint --strict charts/recmesh
+	mkdir -p $(DIST)
+	$(HELM) package charts/recmesh --destination $(DIST)
+
+# What the image has beyond a plain build.
+FEATURES ?= object-store
+
+image: ## the image as an OCI archive, without a base image or a builder; needs python3
+	RUSTFLAGS="$(RUSTFLAGS) $(MAP_PATHS)" $(CARGO) build --locked --profile image --bin recmesh $(if $(FEATURES),--features $(FEATURES))
+	charts/image/image.sh $(TARGET)/image/recmesh $(DIST)/recmesh-image-$(VERSION).tar localhost/recmesh:$(VERSION)
+
+bundle: chart image ## everything an installation without a network needs, as one file; trains the quickstart once
+	$(TARGET)/image/recmesh train -f examples/quickstart.yaml --state $(DIST)/samples
+	charts/image/bundle.sh $(VERSION) $(DIST)/recmesh-$(VERSION).tgz $(DIST)/recmesh-image-$(VERSION).tar \
+		$(DIST)/samples $(DIST)/recmesh-bundle-$(VERSION).tar.gz

@@ -1,8 +1,10 @@
 //! The command line: every flag with its help text. Everything else is said in manifests.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use axum::http::Uri;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use recmesh_contract::Millis;
 
 /// Declare a generative recommender; get it trained and served.
 #[derive(Debug, Parser)]
@@ -50,8 +52,18 @@ pub enum Command {
     Get(Get),
     /// Remove artifacts that no release and no newest version needs.
     Gc(Gc),
-    /// Print the custom resource definitions as YAML.
-    Crds,
+    /// Serve the pipelines of a cluster.
+    Gateway(Gateway),
+    /// Reconcile the resources of a cluster.
+    Operator(Operator),
+    /// Serve pools to gateways over gRPC.
+    Worker(Worker),
+    /// Do one job of a cluster.
+    Job(Job),
+    /// Ask a URL once; succeed when the answer is 200.
+    Probe(Probe),
+    /// Print the custom resource definitions as YAML, or put them into a cluster.
+    Crds(Crds),
     /// Make data sets.
     #[command(subcommand)]
     Dataset(Dataset),
@@ -139,6 +151,111 @@ pub struct Gc {
     pub dry_run: bool,
 }
 
+/// `recmesh gateway`.
+#[derive(Debug, ClapArgs)]
+pub struct Gateway {
+    /// The address for callers.
+    #[arg(long, default_value = "0.0.0.0:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// The address for the cluster: probes, metrics and routes.
+    #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDR")]
+    pub admin: SocketAddr,
+    /// A namespace whose pipelines are served. May be given several times; without it all namespaces are.
+    #[arg(long = "namespace", value_name = "NS")]
+    pub namespaces: Vec<String>,
+    /// The namespace of pipelines that requests name without one.
+    #[arg(long, default_value = "default", value_name = "NS")]
+    pub default_namespace: String,
+    /// How long to serve on after being asked to stop, so that whoever balances over gateways can learn of it.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = span)]
+    pub notice: Duration,
+}
+
+/// `recmesh operator`.
+#[derive(Debug, ClapArgs)]
+pub struct Operator {
+    /// The settings, as YAML.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The address for the cluster: probes and metrics.
+    #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDR")]
+    pub admin: SocketAddr,
+    /// This replica's name, which no other process has; the host's name and a random number without it.
+    #[arg(long, value_name = "NAME")]
+    pub identity: Option<String>,
+}
+
+/// `recmesh crds`.
+#[derive(Debug, ClapArgs)]
+pub struct Crds {
+    /// Apply them to the cluster of this pod or of KUBECONFIG, server-side, and wait until each is established.
+    #[arg(long)]
+    pub apply: bool,
+    /// Delete them from the cluster, and with them every resource of their kinds, and wait until they are gone.
+    #[arg(long, conflicts_with = "apply")]
+    pub delete: bool,
+    /// How long that may take.
+    #[arg(long, default_value = "1m", value_name = "TIME", value_parser = span)]
+    pub timeout: Duration,
+}
+
+/// `recmesh worker`.
+#[derive(Debug, ClapArgs)]
+pub struct Worker {
+    /// The pools to run, as JSON; looked at every second and followed when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where artifacts are: a folder, which is only read, or s3://bucket/prefix, gs://bucket/prefix, file:///folder.
+    #[arg(long, value_name = "PLACE")]
+    pub store: PathBuf,
+    /// The folder that keeps what is fetched, when artifacts are in an object store.
+    #[arg(long, default_value = "/store", value_name = "DIR")]
+    pub cache: PathBuf,
+    /// The address for gateways.
+    #[arg(long, default_value = "0.0.0.0:9000", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// The address for the cluster: probes and metrics.
+    #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDR")]
+    pub admin: SocketAddr,
+    /// How long to serve on after being asked to stop, so that whoever balances over workers can learn of it.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = span)]
+    pub notice: Duration,
+}
+
+/// `recmesh job`.
+#[derive(Debug, ClapArgs)]
+pub struct Job {
+    /// What to do, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Where artifacts are: a folder, or s3://bucket/prefix, gs://bucket/prefix, file:///folder.
+    #[arg(long, value_name = "PLACE")]
+    pub store: PathBuf,
+    /// The folder that keeps what is fetched, when artifacts are in an object store.
+    #[arg(long, default_value = "/store", value_name = "DIR")]
+    pub cache: PathBuf,
+    /// The folder of checkpoints; without it they are kept in the store's folder or cache.
+    #[arg(long, value_name = "DIR")]
+    pub checkpoints: Option<PathBuf>,
+    /// The address for the cluster: the report, probes and metrics.
+    #[arg(long, default_value = "0.0.0.0:8081", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// Where the last report goes. Without it, to /dev/termination-log where there is one.
+    #[arg(long, value_name = "FILE")]
+    pub termination_message: Option<PathBuf>,
+    /// Threads to compute with; results do not depend on it. All cores without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// `recmesh probe`.
+#[derive(Debug, ClapArgs)]
+pub struct Probe {
+    /// http://host:port/path
+    #[arg(value_name = "URL")]
+    pub url: Uri,
+}
+
 /// `recmesh dataset`.
 #[derive(Debug, Subcommand)]
 pub enum Dataset {
@@ -191,6 +308,10 @@ pub enum Output {
     Table,
     /// For programs.
     Json,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    Millis::try_from(text.to_owned()).map(Millis::duration).map_err(|error| error.to_string())
 }
 
 fn named_path(text: &str) -> Result<(String, PathBuf), String> {

@@ -32,7 +32,8 @@ pub fn fail(error: &anyhow::Error) -> ExitCode {
 }
 
 /// A failure and its causes, each once: many a message holds that of its cause already.
-fn told(error: &anyhow::Error) -> String {
+#[must_use]
+pub fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
         known if known.contains(&cause) => text,

@@ -1,22 +1,30 @@
 //! The `recmesh` program: reads arguments, builds the parts, ties them, waits.
 //!
-//! Exit codes: 0 done · 1 something failed · 2 the arguments or manifests are wrong.
+//! Exit codes: 0 done · 1 something failed · 2 the arguments or manifests are wrong · 3 a job was stopped and goes on.
 
+mod admin;
 mod args;
+mod config;
 mod console;
 mod crds;
 mod dataset;
+mod gateway;
 mod gc;
 mod get;
 mod interrupt;
+mod job;
 mod manifests;
+mod operator;
+mod probe;
 mod progress;
 mod state;
+mod store;
 mod traces;
 mod train;
 mod up;
 mod validate;
 mod work;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -40,7 +48,12 @@ fn main() -> ExitCode {
         Command::Validate(options) => validate::run(&options),
         Command::Get(options) => get::run(&options),
         Command::Gc(options) => gc::run(&options),
-        Command::Crds => crds::run(),
+        Command::Gateway(options) => gateway::run(&options),
+        Command::Operator(options) => operator::run(&options),
+        Command::Worker(options) => worker::run(&options),
+        Command::Job(options) => return job::run(&options),
+        Command::Probe(options) => probe::run(&options),
+        Command::Crds(options) => crds::run(&options),
         Command::Dataset(options) => dataset::run(&options),
     };
     match done {

@@ -4,6 +4,8 @@
 
 // Always true here; it tells clippy that functions beside the tests may panic too.
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 mod tidy;

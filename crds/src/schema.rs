@@ -139,6 +139,7 @@ mod tests {
     fn integers_get_the_bounds_of_their_type() {
         let mut schema = json!({"properties": {
             "free": {"type": "integer", "format": "uint32"},
+            "wide": {"type": "integer", "format": "uint64"},
             "ranged": {"type": "integer", "format": "uint64", "minimum": 1.0, "maximum": 9.0},
             "title": {"type": "string", "nullable": true, "title": "gone"},
             "none": {"type": "object", "additionalProperties": false},
@@ -146,6 +147,7 @@ mod tests {
         fit(&mut schema);
         let expected = json!({"properties": {
             "free": {"type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX},
+            "wide": {"type": "integer", "format": "int64", "minimum": 0, "maximum": 9_007_199_254_740_991_i64},
             "ranged": {"type": "integer", "format": "int64", "minimum": 1, "maximum": 9},
             "title": {"type": "string"},
             "none": {"type": "object"},

@@ -174,7 +174,7 @@ impl OperatorConfig {
             return Some(format!("{field}: is empty; remove it or give it a value"));
         }
         if let Some(uri) = uri
-            && !["s3://", "gs://", "az://"].iter().any(|scheme| uri.len() > scheme.len() && uri.starts_with(scheme))
+            && !["s3://", "gs://"].iter().any(|scheme| uri.len() > scheme.len() && uri.starts_with(scheme))
         {
             return Some(format!("store.uri: {uri:?} is no object store; write s3://bucket/prefix"));
         }

@@ -1,4 +1,5 @@
-//! Puts the custom resource definitions into a cluster: `recmesh crds --apply`, which the chart runs before anything else.
+//! Puts the custom resource definitions into a cluster, or takes them away: `recmesh crds --apply`, which the chart runs
+//! before anything else, and `--delete`, which it runs at its end where it is asked to.
 //!
 //! In: the definitions of this version. Out: the same in the cluster, established, so that resources can be made. They
 //! are applied server-side: a definition may be larger than what client-side apply can remember. A definition of a
@@ -9,7 +10,7 @@ use std::{fmt, future::Future, time::Duration};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
     runtime::{conditions, wait::await_condition},
 };
 use serde_json::{Value, json};
@@ -114,6 +115,47 @@ pub async fn install_with(client: Client, limit: Duration) -> Result<Vec<Install
         }
     }
     Ok(applied)
+}
+
+/// Deletes every definition, and with it every resource of its kind, and waits until each is gone.
+///
+/// # Errors
+/// See [`InstallError`].
+pub async fn remove(limit: Duration) -> Result<Vec<String>, InstallError> {
+    let client = clients::fenced(clients::place().await?, &Fence::open())?;
+    remove_with(client, limit).await
+}
+
+/// The same with a client.
+///
+/// # Errors
+/// See [`InstallError`].
+pub async fn remove_with(client: Client, limit: Duration) -> Result<Vec<String>, InstallError> {
+    let deadline = Instant::now() + limit;
+    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let mut gone = Vec::new();
+    for definition in recmesh_crds::all() {
+        let name = definition.name_any();
+        let late = |what: &str, last: String| InstallError::Late { what: format!("{what} {name}"), limit, last };
+        let found = trying(deadline, || api.get_opt(&name)).await.map_err(|last| last.told(&name, late))?;
+        let Some(uid) = found.and_then(|found| found.uid()) else { continue };
+        let params = DeleteParams::background();
+        match trying(deadline, || api.delete(&name, &params)).await {
+            Ok(_) => gone.push((name, uid)),
+            Err(Last { error: kube::Error::Api(status), .. }) if status.code == 404 => {}
+            Err(last) => return Err(last.told(&name, late)),
+        }
+    }
+    for (name, uid) in &gone {
+        let last = "resources of its kind are still being deleted".to_owned();
+        let what = || format!("deleting {name}");
+        match timeout_at(deadline, await_condition(api.clone(), name, conditions::is_deleted(uid))).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(InstallError::Late { what: what(), limit, last: error.to_string() }),
+            Err(_) => return Err(InstallError::Late { what: what(), limit, last }),
+        }
+    }
+    Ok(gone.into_iter().map(|(name, _)| name).collect())
 }
 
 /// What ended the tries.

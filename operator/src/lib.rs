@@ -33,7 +33,7 @@ pub mod watches;
 pub mod world;
 
 pub use config::OperatorConfig;
-pub use install::{InstallError, Installed, install};
+pub use install::{InstallError, Installed, install, remove};
 pub use run::{Operator, Options, RunError, run};
 
 #[cfg(test)]

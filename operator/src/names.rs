@@ -42,6 +42,8 @@ pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 pub const ASKED: &str = "recmesh.dev/asked";
 /// Annotation of a Job: digest of its pods' template. Another digest replaces a Job that waits or has failed.
 pub const TEMPLATE: &str = "recmesh.dev/template";
+/// Annotation of every object: digest of it as it was last applied.
+pub const RENDERED: &str = "recmesh.dev/rendered";
 /// Annotation of a pool's ConfigMap: `user` where a user's requests go to one worker.
 pub const AFFINITY: &str = "recmesh.dev/affinity";
 

@@ -41,9 +41,9 @@ pub fn template(helm: &Path, release: &str, arguments: &[&str]) -> Result<String
         .args(["--namespace", NAMESPACE])
         .args(arguments)
         .output()
-        .unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        .map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 /// The objects in rendered text.

@@ -6,6 +6,7 @@
 use std::{fs, io::Write, path::Path, sync::Mutex, thread};
 
 use serde_json::{Map, Value};
+use tempfile::NamedTempFile;
 
 use super::helm::{chart, program, template, values};
 
@@ -36,10 +37,15 @@ fn without(values: &Value, path: &str) -> Value {
     values
 }
 
-fn render(helm: &Path, values: &Value) -> Result<String, String> {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
+fn values_file(values: &Value) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
     file.write_all(serde_json::to_string(values).unwrap().as_bytes()).unwrap();
-    template(helm, "recmesh", &["--values", file.path().to_str().unwrap()])
+    file
+}
+
+fn render(helm: &Path, values: &Value) -> Result<String, String> {
+    let file = values_file(values);
+    template(helm, "recmesh", &["--values", file.path().to_str().unwrap_or_default()])
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use super::{CRATES, root};
 
 /// The drawn arrows: a room and the rooms right below it.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("contract", &[]),
     ("kernels", &[]),
     ("telemetry", &[]),
@@ -23,7 +23,9 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("learning", &["evaluation", "store"]),
     ("jobs", &["learning", "telemetry"]),
     ("pool", &["models", "store", "telemetry"]),
-    ("gateway", &["contract", "telemetry"]),
+    ("wire", &["contract", "telemetry"]),
+    ("gateway", &["wire"]),
+    ("operator", &["plan", "telemetry"]),
 ];
 
 fn below(room: &str, arrows: &BTreeMap<&str, &[&str]>) -> BTreeSet<String> {

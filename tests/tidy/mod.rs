@@ -16,9 +16,10 @@ fn root() -> PathBuf {
 }
 
 /// Folders of every crate but the root's, relative to it.
-const CRATES: [&str; 15] = [
+const CRATES: [&str; 17] = [
     "crds",
     "gateway",
+    "operator",
     "operator/plan",
     "workers/catalog",
     "workers/contract",
@@ -32,6 +33,7 @@ const CRATES: [&str; 15] = [
     "workers/sections",
     "workers/store",
     "workers/telemetry",
+    "workers/wire",
 ];
 
 /// Every `.rs` file below a folder, sorted.

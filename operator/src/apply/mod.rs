@@ -96,6 +96,9 @@ impl Applier {
     async fn apply<M: Made>(&self, subject: &Subject, by: &OwnerReference, mut object: M) -> Result<(), Failure> {
         let name = own(object.meta_mut(), subject, by);
         let what = format!("{} {}/{name}", M::kind(&()), subject.namespace);
+        // A field that is wished no more shows in nothing that is still wished: the digest of the whole tells.
+        let rendered = rendered(value(&what, &object)?);
+        object.meta_mut().annotations.get_or_insert_default().insert(names::RENDERED.to_owned(), rendered);
         let mut wished = value(&what, &object)?;
         let cache = M::cache(&self.caches);
         let api: Api<M> = Api::namespaced(self.client.clone(), &subject.namespace);
@@ -251,17 +254,35 @@ fn check_owner(what: &str, meta: &ObjectMeta, subject: &Subject) -> Result<(), F
     Err(Failure::Refused { what: what.to_owned(), message })
 }
 
+/// Fields of a Job that cannot be changed once it is made.
+const IMMUTABLE: [&str; 6] =
+    ["template", "selector", "completions", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"];
+
+/// The digest of what of an object can be changed.
+fn rendered(mut wished: Value) -> String {
+    if is_job(&wished)
+        && let Some(spec) = wished.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        IMMUTABLE.into_iter().for_each(|field| drop(spec.remove(field)));
+    }
+    names::digest(&wished.to_string())
+}
+
 /// A Job's pods cannot be changed once it is made: what is there is wished, so that what can be changed is.
 fn keep_immutable(wished: &mut Value, live: &Value) {
-    if wished.get("kind").and_then(Value::as_str) != Some("Job") {
+    if !is_job(wished) {
         return;
     }
-    for field in ["template", "selector", "completions", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"] {
+    for field in IMMUTABLE {
         let kept = live.pointer(&format!("/spec/{field}"));
         if let (Some(kept), Some(spec)) = (kept, wished.get_mut("spec").and_then(Value::as_object_mut)) {
             spec.insert(field.to_owned(), kept.clone());
         }
     }
+}
+
+fn is_job(object: &Value) -> bool {
+    object.get("kind").and_then(Value::as_str) == Some("Job")
 }
 
 fn kind_label<M: Made>() -> &'static str {

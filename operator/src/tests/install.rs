@@ -7,7 +7,7 @@ use serde_json::json;
 use super::server::{Fault, Server, What, pass};
 use crate::{
     fence::Fence,
-    install::{InstallError, install_with},
+    install::{InstallError, install_with, remove_with},
 };
 
 const DEFINITIONS: &str = "apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -69,4 +69,18 @@ async fn a_newer_definition_stays() {
     let installed = install_with(server.client("cli", &Fence::open()), LIMIT).await.unwrap();
     assert_eq!(installed.iter().filter(|one| one.newer.as_deref() == Some("99.0.0")).count(), 1);
     assert!(server.writes_to("/datasets.recmesh.dev").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_definition_is_deleted_and_what_is_gone_already_is_passed_over() {
+    let server = Server::default();
+    establishing(&server);
+    let client = || server.client("cli", &Fence::open());
+    install_with(client(), LIMIT).await.unwrap();
+    let mut gone = remove_with(client(), LIMIT).await.unwrap();
+    gone.sort();
+    assert_eq!(gone.len(), 7);
+    assert_eq!(gone[0], "datasets.recmesh.dev");
+    assert!(server.names(DEFINITIONS).is_empty());
+    assert!(remove_with(client(), LIMIT).await.unwrap().is_empty());
 }

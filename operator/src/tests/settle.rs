@@ -48,6 +48,22 @@ async fn a_new_operator_finds_everything_as_it_should_be() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_wished_no_more_goes() {
+    let server = Server::default();
+    declare(&server, "d");
+    let _operator = start(&server, "one", alone());
+    for (users, expected) in [(20, json!(60)), (10, json!(null))] {
+        calm().await;
+        server.edit(&format!("{DATASETS}/shop/d"), |dataset| {
+            dataset["spec"]["source"]["planted"]["users"] = json!(users)
+        });
+        calm().await;
+        let job = server.get(&format!("{JOBS}/shop/job-d")).unwrap();
+        assert_eq!(job["spec"]["ttlSecondsAfterFinished"], expected, "{users} users: {job}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_changed_spec_is_observed() {
     let server = Server::default();
     declare(&server, "d");

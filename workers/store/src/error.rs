@@ -27,6 +27,23 @@ pub enum StoreError {
     /// A file of sections, or one that is written whole, could not be read or written.
     #[error(transparent)]
     File(#[from] SectionError),
+    /// A URI names no place for artifacts.
+    #[error("{uri}: {problem}; write s3://bucket/prefix, gs://bucket/prefix, file:///folder or a folder's path")]
+    Uri {
+        /// The URI.
+        uri: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The program cannot use object stores.
+    #[error(
+        "{uri}: this program was built without object stores; use the one in the image, or build with \
+         --features object-store"
+    )]
+    NoObjectStores {
+        /// The URI.
+        uri: String,
+    },
     /// The artifact is not in the store.
     #[error("{}: there is no artifact {id} here", path.display())]
     Absent {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use recmesh_contract::ArtifactId;
 
-use crate::{Result, Store, artifact::read_manifest};
+use crate::{Result, Store};
 
 /// What nothing needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,14 +22,13 @@ pub fn find(store: &Store, keep: &BTreeSet<ArtifactId>) -> Result<Garbage> {
     let mut open: Vec<ArtifactId> = keep.iter().cloned().collect();
     while let Some(id) = open.pop() {
         // What is not made yet has no inputs; its checkpoints are kept all the same.
-        if store.contains(&id) && !kept.contains(&id) {
-            open.extend(read_manifest(&store.path(&id), &id)?.inputs);
+        if kept.insert(id.clone()) {
+            open.extend(store.manifest(&id)?.map(|manifest| manifest.inputs).unwrap_or_default());
         }
-        kept.insert(id);
     }
-    let (mut artifacts, mut checkpoints) = (store.list()?, store.checkpoints()?);
-    artifacts.retain(|id| !kept.contains(id));
-    checkpoints.retain(|id| !kept.contains(id) || store.contains(id));
+    let (all, mut checkpoints) = (store.list()?, store.checkpoints()?);
+    checkpoints.retain(|id| !kept.contains(id) || all.contains(id));
+    let artifacts = all.into_iter().filter(|id| !kept.contains(id)).collect();
     Ok(Garbage { artifacts, checkpoints })
 }
 

@@ -1,18 +1,23 @@
 //! The folder of artifacts: `<root>/<kind>/<name>/<version>/`. In: artifact ids. Out: drafts and checked artifacts.
 //!
 //! Several processes may use one store: versions appear by rename and never change. A store that cannot be written,
-//! such as a read-only mount, can still be opened and read.
+//! such as a read-only mount, can still be opened and read. In front of an object store the folder is a cache: what is
+//! there is also beyond, so that it is opened without asking; everything else is asked beyond.
 
 use std::{
     collections::BTreeSet,
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use recmesh_contract::{ArtifactId, ArtifactKind, Name, Version};
 
-use crate::{Artifact, Draft, Garbage, Result, StoreError, draft, gc, manifest::MANIFEST};
+use crate::{
+    Artifact, Bucket, Draft, Garbage, Manifest, Result, StoreError, artifact::read_manifest, draft, gc,
+    manifest::MANIFEST, remote::Remote,
+};
 
 /// Checkpoints of running jobs, by artifact.
 const CHECKPOINTS: &str = ".checkpoints";
@@ -23,6 +28,8 @@ pub struct Store {
     root: PathBuf,
     /// Where checkpoints are kept, when not in the root.
     checkpoints: Option<PathBuf>,
+    /// Where artifacts are kept, when the root is a cache.
+    remote: Option<Arc<dyn Remote>>,
 }
 
 impl Store {
@@ -34,7 +41,7 @@ impl Store {
         fs::create_dir_all(root).map_err(StoreError::io(root, "create"))?;
         let root = fs::canonicalize(root).map_err(StoreError::io(root, "open"))?;
         draft::sweep(&root)?;
-        Ok(Self { root, checkpoints: None })
+        Ok(Self { root, checkpoints: None, remote: None })
     }
 
     /// Opens the store at `root` to read it: makes and removes nothing.
@@ -44,7 +51,32 @@ impl Store {
     pub fn open_existing(root: &Path) -> Result<Self> {
         let found = fs::canonicalize(root).map_err(StoreError::io(root, "open"))?;
         fs::read_dir(&found).map_err(StoreError::io(root, "list"))?;
-        Ok(Self { root: found, checkpoints: None })
+        Ok(Self { root: found, checkpoints: None, remote: None })
+    }
+
+    /// Opens the store in `bucket` with the folder `cache` in front of it, which keeps what is fetched and all
+    /// checkpoints. `settings` are credentials and addresses, by the names of environment variables; unknown ones are
+    /// passed over. The bucket is not asked yet.
+    ///
+    /// # Errors
+    /// When the program was built without object stores, settings are wrong, or the cache cannot be made.
+    pub fn open_bucket(
+        bucket: &Bucket,
+        settings: impl IntoIterator<Item = (String, String)>,
+        cache: &Path,
+    ) -> Result<Self> {
+        #[cfg(feature = "object-store")]
+        return Ok(Self::open(cache)?.in_front_of(Arc::new(crate::objects::Objects::open(bucket, settings)?)));
+        #[cfg(not(feature = "object-store"))]
+        {
+            let _ = (settings, cache);
+            Err(StoreError::NoObjectStores { uri: bucket.to_string() })
+        }
+    }
+
+    #[cfg(feature = "object-store")]
+    pub(crate) fn in_front_of(self, remote: Arc<dyn Remote>) -> Self {
+        Self { remote: Some(remote), ..self }
     }
 
     /// The same store, with checkpoints in a folder of their own: on a disk of the node, say.
@@ -68,17 +100,33 @@ impl Store {
         folder_of(&self.root, id)
     }
 
-    /// Whether the artifact was committed; says nothing of its digests.
+    /// Whether the artifact was committed; says nothing of its digests. An object store that cannot be asked counts as
+    /// one without it: drafting it asks again and says what is wrong.
     #[must_use]
     pub fn contains(&self, id: &ArtifactId) -> bool {
-        self.path(id).join(MANIFEST).is_file()
+        match &self.remote {
+            None => self.path(id).join(MANIFEST).is_file(),
+            Some(remote) => !matches!(remote.manifest(id), Ok(None) | Err(StoreError::Io { .. })),
+        }
+    }
+
+    /// The manifest of an artifact, or `None` when it is not there.
+    pub(crate) fn manifest(&self, id: &ArtifactId) -> Result<Option<Manifest>> {
+        match &self.remote {
+            Some(remote) => remote.manifest(id),
+            None if self.contains(id) => read_manifest(&self.path(id), id).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Every committed artifact, by kind, name and version.
     ///
     /// # Errors
-    /// When a folder cannot be listed.
+    /// When a folder or the object store cannot be listed.
     pub fn list(&self) -> Result<Vec<ArtifactId>> {
+        if let Some(remote) = &self.remote {
+            return remote.list();
+        }
         let mut ids = versions(&self.root)?;
         ids.retain(|id| self.contains(id));
         Ok(ids)
@@ -87,26 +135,41 @@ impl Store {
     /// Starts an artifact.
     ///
     /// # Errors
-    /// When the store cannot be written; [`StoreError::Damaged`] when the version's folder is there and has no sound
-    /// manifest, because committing could not replace it.
+    /// When the store cannot be written, or the object store cannot be asked; [`StoreError::Damaged`] when the version is
+    /// there and has no sound manifest, because committing could not replace it.
     pub fn draft(&self, id: &ArtifactId) -> Result<Draft> {
-        Draft::new(&self.root, id, self.path(id))
+        Draft::new(&self.root, id, self.path(id), self.remote.clone())
     }
 
-    /// Opens an artifact after checking the digest of every file.
+    /// Opens an artifact after checking the digest of every file. What is only in the object store is fetched first, and
+    /// so is what was damaged in the cache.
     ///
     /// # Errors
     /// [`StoreError::Absent`] when it is not there; [`StoreError::Damaged`], naming the file and the reason, when it
-    /// is not exactly what its manifest says.
+    /// is not exactly what its manifest says; and when it cannot be fetched.
     pub fn open_artifact(&self, id: &ArtifactId) -> Result<Artifact> {
+        let (found, remote) = match (Artifact::open(self.path(id), id), &self.remote) {
+            (Err(found @ (StoreError::Absent { .. } | StoreError::Damaged { .. })), Some(remote)) => (found, remote),
+            (opened, _) => return opened,
+        };
+        if matches!(found, StoreError::Damaged { .. }) {
+            draft::discard(&self.root, &self.path(id), id)?;
+        }
+        let draft = Draft::of_cache(&self.root, id, self.path(id))?;
+        remote.fetch(id, draft.path())?;
+        draft.keep()?;
         Artifact::open(self.path(id), id)
     }
 
     /// Removes an artifact, whole or damaged, in one step; nothing happens when it is not there. Its checkpoints stay.
+    /// Caches of other machines keep it.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub fn remove(&self, id: &ArtifactId) -> Result<()> {
+        if let Some(remote) = &self.remote {
+            remote.remove(id)?;
+        }
         draft::discard(&self.root, &self.path(id), id)
     }
 

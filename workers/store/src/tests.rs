@@ -3,6 +3,8 @@
 mod artifacts;
 mod garbage;
 mod histories;
+#[cfg(feature = "object-store")]
+mod objects;
 mod run_state;
 
 use recmesh_contract::{ArtifactId, ArtifactKind, Metric, Name, Version};
@@ -32,4 +34,15 @@ fn commit(store: &Store, id: &ArtifactId, inputs: &[&ArtifactId], bytes: &[u8]) 
     write_atomic(&draft.path().join("model.safetensors"), bytes)?;
     write_atomic(&draft.path().join("empty.bin"), b"")?;
     draft.commit(lineage(inputs))
+}
+
+#[cfg(not(feature = "object-store"))]
+#[test]
+fn without_the_feature_a_uri_is_refused_with_its_name() {
+    use crate::Place;
+    let place = Place::parse("s3://models/a".as_ref()).unwrap();
+    let Place::Bucket(bucket) = place else { panic!("{place:?}") };
+    let folder = tempfile::tempdir().unwrap();
+    let error = Store::open_bucket(&bucket, [], folder.path()).unwrap_err().to_string();
+    assert!(error.starts_with("s3://models/a: ") && error.contains("--features object-store"), "{error}");
 }

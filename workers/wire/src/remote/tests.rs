@@ -2,6 +2,8 @@
 
 mod fakes;
 mod lost;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::{
     sync::Arc,

@@ -41,9 +41,12 @@ pub(super) struct FakeWorker {
     server: JoinHandle<()>,
 }
 
+/// How a pool answers, and whether it is ready or why not.
+type Told = (Answers, Result<(), &'static str>);
+
 struct Shared {
     name: String,
-    pools: Mutex<BTreeMap<String, (Answers, Result<(), &'static str>)>>,
+    pools: Mutex<BTreeMap<String, Told>>,
     given: Mutex<Option<Result<Done, Failure>>>,
     heard: mpsc::UnboundedSender<Call>,
     dropped: mpsc::UnboundedSender<()>,
@@ -127,7 +130,7 @@ impl Pools for FakePools {
 
     fn states(&self) -> Vec<PoolState> {
         let pools = self.0.pools.lock().unwrap();
-        let state = |(name, (_, ready)): (&String, &(Answers, Result<(), &str>))| PoolState {
+        let state = |(name, (_, ready)): (&String, &Told)| PoolState {
             name: name.clone(),
             ready: ready.is_ok(),
             detail: ready.err().unwrap_or_default().to_owned(),

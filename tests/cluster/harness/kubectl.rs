@@ -1,0 +1,98 @@
+//! kubectl, in the cluster's minor version and in the one before. In: arguments. Out: what it said.
+
+use std::{
+    io::Write,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use super::Cluster;
+
+/// One kubectl with the rights of one kubeconfig.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    namespace: Option<String>,
+}
+
+/// What a finished program said.
+#[derive(Debug)]
+pub struct Told {
+    /// Exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Told {
+    /// Asserts that the program succeeded.
+    #[track_caller]
+    pub fn good(self) -> Self {
+        assert_eq!(self.code, Some(0), "{self:#?}");
+        self
+    }
+
+    /// Asserts that the program failed and that standard error holds every part.
+    #[track_caller]
+    pub fn refused(self, parts: &[&str]) -> Self {
+        assert_ne!(self.code, Some(0), "accepted: {self:#?}");
+        for part in parts {
+            assert!(self.err.contains(part), "no {part:?} in {}", self.err);
+        }
+        self
+    }
+}
+
+impl From<Output> for Told {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Kubectl {
+    /// The cluster's own minor version, with all rights.
+    pub fn current() -> Self {
+        Self { program: Cluster::program("kubectl"), kubeconfig: Cluster::kubeconfig(), namespace: None }
+    }
+
+    /// The minor version before, with all rights.
+    pub fn previous() -> Self {
+        Self { program: Cluster::program("kubectl-previous"), ..Self::current() }
+    }
+
+    /// The same in a namespace.
+    pub fn within(mut self, namespace: &str) -> Self {
+        self.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    /// The command, for callers that start it themselves.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        // Discovery is kept in the home folder by server address; another cluster may have had this one's.
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--cache-dir").arg(Cluster::logs().join("discovery"));
+        if let Some(namespace) = &self.namespace {
+            command.args(["--namespace", namespace]);
+        }
+        command.args(words);
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, words: &[&str]) -> Told {
+        self.command(words).stdin(Stdio::null()).output().unwrap().into()
+    }
+
+    /// Runs it with text on its standard input; `-f -` reads that.
+    pub fn feed(&self, words: &[&str], text: &str) -> Told {
+        let mut child =
+            self.command(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It may refuse before it has read everything; its exit code tells.
+        let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
+        child.wait_with_output().unwrap().into()
+    }
+}
