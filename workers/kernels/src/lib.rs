@@ -10,6 +10,7 @@
 
 mod buffer;
 mod cpu;
+pub mod fp8;
 mod graph;
 pub mod linalg;
 mod noise;
