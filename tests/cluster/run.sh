@@ -5,7 +5,7 @@
 #   run.sh control|node     one kind of cluster
 #   run.sh control -- NAME  only the tests whose names hold NAME, after the group (crds, control, alone, node)
 #   KEEP=yes run.sh …       leaves the cluster running and says how to reach it
-# Without Go, root or the Debian packages of .ci/run it says aloud what it leaves out; where CI is set it fails instead.
+# Without Go, root or the Debian packages of README.md it says aloud what it leaves out; where CI is set it fails instead.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -87,7 +87,7 @@ for kind in "${kinds[@]}"; do
             command -v $program >/dev/null || echo $program
         done)
         if [[ -n $missing ]]; then
-            leave_out "suites on a real node" "missing: ${missing//$'\n'/ }; .ci/run lists the packages"
+            leave_out "suites on a real node" "missing: ${missing//$'\n'/ }; tests/cluster/README.md lists the packages"
             continue
         fi
     fi
