@@ -170,7 +170,7 @@ impl Applier {
         let what = format!("the status of {kind} {namespace}/{name}");
         let api: Api<K> = Api::namespaced(self.client.clone(), &namespace);
         let patch = replacing(&what, &wanted)?;
-        let written = api.patch_status(&name, &PatchParams::default(), &patch).await;
+        let written = api.patch_status(&name, &manager(), &patch).await;
         let mut written = written.map_err(|error| Failure::new(what, error))?;
         self.metrics.written("status");
         slim(written.meta_mut());
@@ -199,12 +199,17 @@ impl Applier {
         let wanted = status::settled(wanted, &told, Timestamp::now());
         if wanted != told {
             let patch = replacing(&what, &wanted)?;
-            let written = api.patch_status(name, &PatchParams::default(), &patch).await;
+            let written = api.patch_status(name, &manager(), &patch).await;
             written.map_err(|error| Failure::new(what, error))?;
             self.metrics.written("status");
         }
         Ok(Some((object.object_ref(&resource), told)))
     }
+}
+
+/// Writes bear our name also where they are no apply.
+fn manager() -> PatchParams {
+    PatchParams { field_manager: Some(names::OPERATOR.to_owned()), ..PatchParams::default() }
 }
 
 /// Puts a whole status in the place of what is there, so nothing that others have added to it stays.
