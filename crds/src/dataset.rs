@@ -2,10 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{DatasetParams, PodParams};
+use recmesh_contract::{
+    config::{DatasetParams, PodParams},
+    schema::is_default,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{condition::ProgressStatus, schema::is_default};
+use crate::condition::ProgressStatus;
 
 /// A data set: its source and the rules that split it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,14 +2,16 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{EvaluationParams, PodParams};
+use recmesh_contract::{
+    config::{EvaluationParams, PodParams},
+    schema::is_default,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     condition::{Measured, ProgressStatus, Used},
     reference::ModelRef,
-    schema::is_default,
 };
 
 /// Measures a model on a split of its data set.

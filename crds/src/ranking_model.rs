@@ -2,13 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{ObjectRef, PodParams, PoolParams, RankingParams, ServingParams};
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    condition::{Measured, PoolStatus},
+use recmesh_contract::{
+    config::{ObjectRef, PodParams, PoolParams, RankingParams, ServingParams},
     schema::is_default,
 };
+use serde::{Deserialize, Serialize};
+
+use crate::condition::{Measured, PoolStatus};
 
 /// Scores candidates for one or more tasks.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

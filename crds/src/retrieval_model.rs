@@ -3,13 +3,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{ObjectRef, PodParams, PoolParams, RetrievalAlgorithm, ServingParams};
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    condition::{Measured, PoolStatus, ProgressStatus},
+use recmesh_contract::{
+    config::{ObjectRef, PodParams, PoolParams, RetrievalAlgorithm, ServingParams},
     schema::is_default,
 };
+use serde::{Deserialize, Serialize};
+
+use crate::condition::{Measured, PoolStatus, ProgressStatus};
 
 /// Finds candidates for a history.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,11 +6,6 @@
 
 use serde_json::{Map, Value, json};
 
-/// Whether a field has its default and need not be written.
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 /// Walks every schema node below (and with) `node`.
 pub(crate) fn each(node: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
     let Value::Object(object) = node else { return };

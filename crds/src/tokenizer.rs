@@ -2,13 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{ObjectRef, PodParams, ServingParams, TokenizerAlgorithm};
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    condition::{Measured, PoolStatus, ProgressStatus},
+use recmesh_contract::{
+    config::{ObjectRef, PodParams, ServingParams, TokenizerAlgorithm},
     schema::is_default,
 };
+use serde::{Deserialize, Serialize};
+
+use crate::condition::{Measured, PoolStatus, ProgressStatus};
 
 /// Turns the items of a data set into semantic IDs and writes their catalog.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,13 +2,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use recmesh_contract::config::{PodParams, TrainingParams};
+use recmesh_contract::{
+    config::{PodParams, TrainingParams},
+    schema::is_default,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     condition::{Measured, ProgressStatus, Used},
     reference::ModelRef,
-    schema::is_default,
 };
 
 /// Trains a model: optimizer, schedule, length, stopping, checkpoints.

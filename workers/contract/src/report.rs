@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactId, Name};
+use crate::{ArtifactId, Name, schema::is_default};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ pub struct JobReport {
     #[serde(default)]
     pub metrics: Vec<Metric>,
     /// How many of its numbers are left out, because a report of a pod is short; the artifact holds them all.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub omitted: usize,
     /// Digest of the files read for a data set, of the catalog for a tokenizer, as `sha256:<hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -115,10 +115,6 @@ pub struct Progress {
     pub total: u64,
     /// A short remark: `loss 5.31, ndcg@10 0.021`.
     pub note: String,
-}
-
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// Where a job sends its progress; called from the job's thread, must not block.

@@ -3,6 +3,11 @@
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
+/// Whether a field has its default and need not be written.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Turns the `oneOf` of an externally tagged enum into one object with an optional property per arm and a rule that
 /// exactly one is given: the API server then answers "exactly one of a, b must be given" and `kubectl explain` shows
 /// every arm.

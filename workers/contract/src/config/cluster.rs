@@ -9,17 +9,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{PoolConfig, Route};
-use crate::{Name, Version, schema::one_arm};
+use crate::{
+    Name, Version,
+    schema::{is_default, one_arm},
+};
 
 /// Pods of a resource, its jobs' and its workers': what they ask of a node and which nodes they may run on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodParams {
     /// What a pod is promised.
-    #[serde(default, skip_serializing_if = "Amounts::is_empty")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub requests: Amounts,
     /// What a pod may use at most.
-    #[serde(default, skip_serializing_if = "Amounts::is_empty")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Amounts,
     /// Devices of a device plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,14 +55,6 @@ pub struct Amounts {
     /// Bytes: `4Gi`, `512Mi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Quantity>,
-}
-
-impl Amounts {
-    /// Whether nothing is asked.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// An amount as Kubernetes writes it; the API server checks it.

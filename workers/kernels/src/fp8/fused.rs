@@ -9,9 +9,7 @@ use super::quantised::{BLOCK, Quantised, Scaling, scale_for};
 use crate::cpu::exp::sigmoid;
 use crate::cpu::reduce::dot_of;
 use crate::cpu::{Isa, Level, kernel};
-
-/// What is added to the mean square, as in the tape's norm.
-pub const RMS_EPSILON: f32 = 1e-6;
+use crate::ops::norm::RMS_EPSILON;
 
 /// Where a row's codes and scales go.
 struct Out<'a> {

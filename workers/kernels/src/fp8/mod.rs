@@ -19,5 +19,4 @@ pub mod serve;
 
 pub use convert::{decode, encode};
 pub use format::Format;
-pub use fused::RMS_EPSILON;
 pub use quantised::{BLOCK, Quantised, Scaling};

@@ -9,7 +9,7 @@ use crate::cpu::reduce::{LANES, dot_of, fold_sum, sum_of};
 use crate::graph::{Backward, Forward, Value, Var};
 
 const LAYER_EPSILON: f32 = 1e-5;
-const RMS_EPSILON: f32 = 1e-6;
+pub(crate) const RMS_EPSILON: f32 = 1e-6;
 
 /// `(x − mean) / √(variance + ε) · gain + bias`. Saved: 0 mean and inverse deviation by row.
 #[derive(Clone, Copy, Debug)]
