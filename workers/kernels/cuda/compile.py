@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Compiles every .cu here for sm_90a, without a device and without a toolkit, and holds the result against bounds.json.
 
-    python3 workers/kernels/cuda/compile.py [--cache FOLDER] [--out FOLDER]
+    python3 workers/kernels/cuda/compile.py [--cache FOLDER] [--write-cubins]
 
-Installs pinned wheels from PyPI into a virtual environment under the cache folder (once), compiles with NVRTC, and reads
-registers, spills and instructions back from the machine code. Fails when a kernel has no bound, spills, needs more
-registers than its bound, or lacks an instruction named there. With --out the cubins are kept. Runs nothing on a GPU.
+Installs pinned wheels from PyPI into a virtual environment under the cache folder (once), compiles with NVRTC, and
+reads registers, spills and instructions of every entry back from the machine code. Fails when an entry has no bound,
+spills, needs more registers than its bound, lacks an instruction named there or has one that must be absent; and when a
+cubin in cubins/ is not, byte for byte, what the sources compile to. --write-cubins rewrites cubins/ and cubins.json.
+Runs nothing on a GPU.
 """
 
 import argparse
@@ -20,14 +22,17 @@ import sys
 import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
-# NVRTC and its headers are of one release, so that a cubin has one hash; the readers understand older cubins.
-WHEELS = [
-    "nvidia-cuda-nvrtc-cu12==12.9.86",
-    "nvidia-cuda-runtime-cu12==12.9.79",
-    "nvidia-cuda-cuobjdump==13.2.78",
-    "nvidia-cuda-nvdisasm==13.2.78",
+REWRITE = "python3 workers/kernels/cuda/compile.py --write-cubins"
+# One release of NVRTC, so that a cubin has one hash; the readers understand older cubins.
+WHEELS = ["nvidia-cuda-nvrtc-cu12==12.9.86", "nvidia-cuda-cuobjdump==13.2.78", "nvidia-cuda-nvdisasm==13.2.78"]
+OPTIONS = [
+    "--gpu-architecture=sm_90a",
+    "--std=c++17",
+    "--fmad=false",
+    "--prec-div=true",
+    "--prec-sqrt=true",
+    "--ftz=false",
 ]
-OPTIONS = ["--gpu-architecture=sm_90a", "--std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true", "--ftz=false"]
 
 
 def wheels(cache):
@@ -47,7 +52,11 @@ class Nvrtc:
         for builtins in packages.glob("cuda_nvrtc/lib/libnvrtc-builtins.so*"):
             ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
         self.library = ctypes.CDLL(str(packages / "cuda_nvrtc/lib/libnvrtc.so.12"))
-        self.include = packages / "cuda_runtime/include"
+        # Headers go in by name and text: no path of this machine can reach a cubin.
+        headers = sorted(HERE.glob("*.cuh"))
+        array = ctypes.c_char_p * len(headers)
+        self.names = array(*(header.name.encode() for header in headers))
+        self.texts = array(*(header.read_bytes() for header in headers))
 
     def text(self, program, what):
         size = ctypes.c_size_t()
@@ -59,11 +68,11 @@ class Nvrtc:
     def compile(self, path):
         program = ctypes.c_void_p()
         source, name = path.read_bytes(), path.name.encode()
-        status = self.library.nvrtcCreateProgram(ctypes.byref(program), source, name, 0, None, None)
-        options = [option.encode() for option in [*OPTIONS, f"--include-path={HERE}", f"--include-path={self.include}"]]
-        status = status or self.library.nvrtcCompileProgram(
-            program, len(options), (ctypes.c_char_p * len(options))(*options)
+        status = self.library.nvrtcCreateProgram(
+            ctypes.byref(program), source, name, len(self.names), self.texts, self.names
         )
+        options = (ctypes.c_char_p * len(OPTIONS))(*(option.encode() for option in OPTIONS))
+        status = status or self.library.nvrtcCompileProgram(program, len(options), options)
         if status:
             sys.exit(f"{path.name} does not compile:\n{self.text(program, 'ProgramLog').decode()}")
         cubin = self.text(program, "CUBIN")
@@ -79,44 +88,72 @@ def tool(packages, name):
 
 
 def read(packages, cubin):
-    """Registers, bytes spilled and machine code of the one kernel in a cubin."""
-    usage = subprocess.run([tool(packages, "cuobjdump"), "--dump-resource-usage", cubin], capture_output=True, text=True)
+    """Registers, bytes spilled and machine code of every entry in a cubin, by name."""
+    usage = subprocess.run(
+        [tool(packages, "cuobjdump"), "--dump-resource-usage", cubin], capture_output=True, text=True
+    )
     code = subprocess.run([tool(packages, "nvdisasm"), "-c", cubin], capture_output=True, text=True)
-    found = re.search(r"REG:(\d+)\s+STACK:(\d+).*?LOCAL:(\d+)", usage.stdout)
-    if not found or code.returncode:
+    found = re.findall(r"Function (\S+):\s+REG:(\d+)\s+STACK:(\d+).*?LOCAL:(\d+)", usage.stdout)
+    sections = dict(re.findall(r"^\.text\.(\S+):\n(.*?)(?=^\.text\.|\Z)", code.stdout, re.M | re.S))
+    if not found or code.returncode or {name for name, *_ in found} != set(sections):
         sys.exit(f"cannot read {cubin}: {usage.stderr}{code.stderr}")
-    registers, stack, local = map(int, found.groups())
-    spills = stack + local + len(re.findall(r"\b(?:LDL|STL)\b", code.stdout))
-    return registers, spills, code.stdout
+    entries = {}
+    for name, registers, stack, local in found:
+        spills = int(stack) + int(local) + len(re.findall(r"\b(?:LDL|STL)\b", sections[name]))
+        entries[name] = int(registers), spills, sections[name]
+    return entries
+
+
+def breaches(name, bound, registers, spills, code):
+    """What an entry does that its bound does not allow."""
+    if bound is None:
+        return [f"{name}: no bound in bounds.json"]
+    wrong = []
+    if registers > bound["registers"] or spills > bound["spills"]:
+        wrong.append(f"{name}: {registers} registers and {spills} spills, bounds {bound}")
+    wrong += [f"{name}: no {word} in its code" for word in bound["instructions"] if word not in code]
+    wrong += [f"{name}: {word} in its code" for word in bound.get("absent", []) if word in code]
+    return wrong
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     home = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
     parser.add_argument("--cache", type=pathlib.Path, default=home / "recmesh")
-    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--write-cubins", action="store_true")
     args = parser.parse_args()
     packages = wheels(args.cache)
-    out = args.out or args.cache / "cubins"
-    out.mkdir(parents=True, exist_ok=True)
-    bounds, nvrtc, wrong = json.loads((HERE / "bounds.json").read_text()), Nvrtc(packages), []
-    print(f"{'kernel':24} registers spills  bytes sha256")
+    nvrtc = Nvrtc(packages)
+    cubins, listed = HERE / "cubins", HERE / "cubins.json"
+    bounds, wrong, digests = json.loads((HERE / "bounds.json").read_text()), [], {}
+    made = args.cache / "cubins"
+    made.mkdir(parents=True, exist_ok=True)
+    print(f"{'entry':24} registers spills")
     for path in sorted(HERE.glob("*.cu")):
-        name, cubin = path.stem, out / f"{path.stem}.sm_90a.cubin"
-        first = nvrtc.compile(path)
-        if first != nvrtc.compile(path):
-            wrong.append(f"{name}: two compilations differ")
-        cubin.write_bytes(first)
-        registers, spills, code = read(packages, cubin)
-        print(f"{name:24} {registers:9} {spills:6} {len(first):6} {hashlib.sha256(first).hexdigest()[:16]}")
-        bound = bounds.pop(name, None)
-        if bound is None:
-            wrong.append(f"{name}: no bound in bounds.json")
-            continue
-        if registers > bound["registers"] or spills > bound["spills"]:
-            wrong.append(f"{name}: {registers} registers and {spills} spills, bounds {bound}")
-        wrong += [f"{name}: no {word} in its code" for word in bound["instructions"] if word not in code]
-    wrong += [f"{name}: a bound without a kernel" for name in bounds]
+        name = f"{path.stem}.sm_90a.cubin"
+        cubin = nvrtc.compile(path)
+        if cubin != nvrtc.compile(path):
+            wrong.append(f"{path.name}: two compilations differ")
+        digests[name] = hashlib.sha256(cubin).hexdigest()
+        (made / name).write_bytes(cubin)
+        for entry, (registers, spills, code) in sorted(read(packages, made / name).items()):
+            print(f"{entry:24} {registers:9} {spills:6}")
+            wrong += breaches(entry, bounds.pop(entry, None), registers, spills, code)
+        if args.write_cubins:
+            cubins.mkdir(exist_ok=True)
+            (cubins / name).write_bytes(cubin)
+        elif not (cubins / name).exists() or (cubins / name).read_bytes() != cubin:
+            wrong.append(f"cubins/{name} is not what {path.name} compiles to; rewrite it: {REWRITE}")
+    wrong += [f"{entry}: a bound without an entry" for entry in bounds]
+    text = json.dumps(digests, indent=2) + "\n"
+    if args.write_cubins:
+        for stale in set(cubins.glob("*")) - {cubins / name for name in digests}:
+            stale.unlink()
+        listed.write_text(text)
+    else:
+        wrong += [f"{path.name}: a cubin without a source" for path in cubins.glob("*") if path.name not in digests]
+        if not listed.exists() or listed.read_text() != text:
+            wrong.append(f"cubins.json does not hold the digests of the cubins; rewrite it: {REWRITE}")
     if wrong:
         sys.exit("\n".join(wrong))
 

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Runs every kernel here on the CPU, compiled by g++ over an emulator of CUDA, and compares it with naive references.
+
+    python3 workers/kernels/cuda/emulate.py [NAME ...] [--jobs 2]
+
+Needs python3 and g++, no GPU, no CUDA. What it shows is logic: indexing, masks, edges, barriers, the layouts of
+descriptors and fragments as documented. What it does not show: speed, registers, memory ordering between real warps, or
+anything the hardware does otherwise than documented. After the tests it breaks the kernels on purpose, one fault at a
+time (emulator/faults.json): a fault that no test notices fails the run, so that it cannot pass by seeing nothing.
+"""
+
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-extern-tls-init", "-fno-strict-aliasing"]
+FLAGS += ["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-psabi"]
+
+# What is broken, in which file, by which replacement of a text that stands there once; the test that must notice.
+FAULTS = json.loads((HERE / "emulator/faults.json").read_text())
+
+
+def compile_header(folder):
+    """The emulator's own header, compiled once: all tests begin with it."""
+    header, made = HERE / "emulator/check.hpp", folder / "precompiled.hpp.gch"
+    command = ["g++", *FLAGS, "-w", f"-I{HERE / 'emulator'}", "-x", "c++-header", header, "-o", made]
+    subprocess.run(command, check=True)
+
+
+def build_and_run(name, sources, folder):
+    """Exit status and output of a test over the kernels in `sources`; no status when it does not compile."""
+    program = (folder if sources == HERE else sources) / f"test-{name}"
+    paths = [f"-I{folder}", f"-I{sources}", f"-I{HERE / 'emulator'}", f"-I{HERE}"]
+    source = HERE / f"emulator/tests/{name}.cpp"
+    command = ["g++", *FLAGS, *paths, "-include", "precompiled.hpp", source, "-o", program]
+    built = subprocess.run(command, capture_output=True, text=True)
+    if built.returncode:
+        return None, built.stderr
+    ran = subprocess.run([program], capture_output=True, text=True, timeout=300)
+    return ran.returncode, (built.stderr + ran.stdout + ran.stderr).strip()
+
+
+def test(name, folder):
+    status, said = build_and_run(name, HERE, folder)
+    return status == 0, said
+
+
+def break_one(fault, folder):
+    what, file, old, new, name = (fault[key] for key in ("what", "file", "replace", "by", "noticedBy"))
+    text = (HERE / file).read_text()
+    if text.count(old) != 1:
+        return False, f"fault '{what}': {file} does not hold its place once"
+    sources = pathlib.Path(tempfile.mkdtemp(dir=folder))
+    for path in [*HERE.glob("*.cu"), *HERE.glob("*.cuh")]:
+        shutil.copy(path, sources)
+    (sources / file).write_text(text.replace(old, new))
+    status, said = build_and_run(name, sources, folder)
+    if status is None:
+        return False, f"fault '{what}' does not compile:\n{said}"
+    return status != 0, f"fault '{what}' in {file}: {'noticed' if status else 'NOT NOTICED'} by {name}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--jobs", type=int, default=2)
+    args = parser.parse_args()
+    kernels = {path.stem for path in HERE.glob("*.cu")}
+    tests = {path.stem for path in (HERE / "emulator/tests").glob("*.cpp")}
+    if kernels != tests:
+        sys.exit(f"kernels without a test, or tests without a kernel: {sorted(kernels ^ tests)}")
+    names = sorted(set(args.names) & tests if args.names else tests)
+    faults = [fault for fault in FAULTS if fault["noticedBy"] in names]
+    with tempfile.TemporaryDirectory() as folder, concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        folder = pathlib.Path(folder)
+        compile_header(folder)
+        results = [pool.submit(test, name, folder) for name in names]
+        results += [pool.submit(break_one, fault, folder) for fault in faults]
+        good = True
+        for result in results:
+            passed, said = result.result()
+            print(said, flush=True)
+            good &= passed
+    print(f"{len(names)} tests and {len(faults)} faults on an emulator; nothing ran on a GPU")
+    sys.exit(0 if good else 1)
+
+
+main()
