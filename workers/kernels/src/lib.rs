@@ -10,6 +10,7 @@
 
 mod buffer;
 mod cpu;
+pub mod cuda;
 pub mod fp8;
 mod graph;
 pub mod linalg;
@@ -19,6 +20,7 @@ mod params;
 mod tape;
 mod threads;
 pub mod topk;
+pub mod twins;
 mod workspace;
 
 pub use cpu::Level;

@@ -7,3 +7,4 @@ mod levels;
 mod machine;
 mod naive;
 mod tapes;
+mod twins;
