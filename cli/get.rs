@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::{Get, Output},
-    console, state,
+    console, state, work,
 };
 
 /// Prints what the state folder knows.
@@ -32,6 +32,11 @@ pub fn run(options: &Get) -> Result<()> {
     for report in reports.iter().filter(|report| report.state == JobState::Failed) {
         let message = report.message.as_deref().unwrap_or_default();
         console::say(&format!("\n{}/{} failed: {message}", report.kind, report.name));
+    }
+    for report in &reports {
+        if let Some(line) = work::quantization(report) {
+            console::say(&format!("\n{line}"));
+        }
     }
     if !releases.is_empty() {
         let mut rows = vec![["PIPELINE", "RELEASE", "MODELS", "TOKENIZER"].map(str::to_owned).to_vec()];

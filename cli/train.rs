@@ -23,7 +23,12 @@ pub fn run(options: &Train) -> Result<()> {
     let state = State::open(&options.place.state)?;
     let done = work::all(&checked.valid, &folders, &options.place, &state, &*Interrupt::install()?)?;
     match options.output {
-        Output::Table => console::say(&work::table(&done.reports)),
+        Output::Table => {
+            console::say(&work::table(&done.reports));
+            for line in done.reports.iter().filter_map(work::quantization) {
+                console::say(&line);
+            }
+        }
         Output::Json => console::say(&serde_json::to_string_pretty(&json!({ "jobs": done.reports }))?),
     }
     work::gates(&done.reports)

@@ -41,6 +41,9 @@ pub fn run(options: &Up) -> Result<()> {
     let interrupt = Interrupt::install()?;
     let done = work::all(&checked.valid, &folders, &options.place, &state, &interrupt)?;
     console::say(&work::table(&done.reports));
+    for line in done.reports.iter().filter_map(work::quantization) {
+        console::say(&line);
+    }
     if let Err(missed) = work::gates(&done.reports) {
         console::warn(&format!("{missed:#}"));
     }

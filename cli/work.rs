@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::atomic::Ordering, thread};
 
 use anyhow::{Context, Result};
 use recmesh_contract::{
-    ArtifactId, JobReport, JobState, Resources,
+    ArtifactId, JobReport, JobState, Precision, Quantized, Resources,
     config::{JobConfig, JobWork},
 };
 use recmesh_jobs::{Bench, JobError, Remedy};
@@ -118,6 +118,7 @@ fn unmade(job: &JobKey, state: JobState, target: Option<ArtifactId>, message: Op
         omitted: 0,
         digest: None,
         progress: None,
+        quantization: None,
         resources: Resources::default(),
         message,
     }
@@ -155,6 +156,18 @@ pub fn table(reports: &[JobReport]) -> String {
         }
     }
     if rows.len() == 1 { "no evaluations in the manifests".to_owned() } else { console::columns(&rows) }
+}
+
+/// In which precision a model serves and why, where its declaration asks for quantization.
+#[must_use]
+pub fn quantization(report: &JobReport) -> Option<String> {
+    let Quantized { precision, message, weight_bytes, served_bytes } = report.quantization.as_ref()?;
+    let model = report.produced.as_ref().map_or(report.name.as_str(), |made| made.name.as_str());
+    let (reason, bytes) = match precision {
+        Precision::F32 => ("QuantizationFellBack", format!("{weight_bytes} bytes of weights")),
+        Precision::E4m3 => ("Quantized", format!("{served_bytes} of {weight_bytes} bytes of weights")),
+    };
+    Some(format!("{reason}: {model} serves in {}, {bytes}: {message}", precision.as_str()))
 }
 
 /// Fails when a gate was missed.

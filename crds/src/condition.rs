@@ -3,7 +3,7 @@
 //! In: what jobs and pools report. Out: the shapes that `status` stores. Nothing here decides a condition.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use recmesh_contract::{JobProgress, Metric, Resources};
+use recmesh_contract::{JobProgress, Metric, Quantized, Resources};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub const READY: &str = "Ready";
 /// The roll-up condition of whatever runs to an end: training and evaluation jobs.
 pub const COMPLETE: &str = "Complete";
+/// Whether a model that asks for quantization serves quantised; absent where none is asked for.
+pub const QUANTIZED: &str = "Quantized";
 
 /// One number of a results table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,6 +90,27 @@ impl From<&JobProgress> for ProgressStatus {
     fn from(progress: &JobProgress) -> Self {
         let JobProgress { step, percent, eta_seconds, checkpoint, note } = progress.clone();
         Self { step, percent, eta_seconds, last_checkpoint: checkpoint, note }
+    }
+}
+
+/// What came of quantising a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuantizationStatus {
+    /// In which precision its linear layers serve: `e4m3`, or `f32` where some gate did not hold.
+    pub precision: String,
+    /// Why: what was measured, and which gates did not hold.
+    pub message: String,
+    /// Bytes of all weights in high precision.
+    pub weight_bytes: u64,
+    /// Bytes of all weights as they serve.
+    pub served_bytes: u64,
+}
+
+impl From<&Quantized> for QuantizationStatus {
+    fn from(quantized: &Quantized) -> Self {
+        let Quantized { precision, message, weight_bytes, served_bytes } = quantized.clone();
+        Self { precision: precision.as_str().to_owned(), message, weight_bytes, served_bytes }
     }
 }
 

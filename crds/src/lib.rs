@@ -25,7 +25,9 @@ mod tokenizer;
 mod training_job;
 
 pub use all::{all, yaml};
-pub use condition::{COMPLETE, Measured, PoolStatus, ProgressStatus, READY, Used, condition};
+pub use condition::{
+    COMPLETE, Measured, PoolStatus, ProgressStatus, QUANTIZED, QuantizationStatus, READY, Used, condition,
+};
 pub use dataset::{Dataset, DatasetSpec, DatasetStatus};
 pub use evaluation_job::{EvaluationJob, EvaluationJobSpec, EvaluationJobStatus, GateVerdict};
 pub use manifest::{nearest, parse};

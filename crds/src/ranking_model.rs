@@ -3,12 +3,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use recmesh_contract::{
-    config::{ObjectRef, PodParams, PoolParams, RankingParams, ServingParams},
+    config::{ObjectRef, PodParams, PoolParams, Quantization, RankingParams, ServingParams},
     schema::is_default,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::condition::{Measured, PoolStatus};
+use crate::condition::{Measured, PoolStatus, QuantizationStatus};
 
 /// Scores candidates for one or more tasks.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,7 @@ use crate::condition::{Measured, PoolStatus};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Precision", type_ = "string", json_path = ".status.quantization.precision", priority = 1),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -43,6 +44,9 @@ pub struct RankingModelSpec {
     /// The architecture and the tasks.
     #[serde(flatten)]
     pub ranking: RankingParams,
+    /// Post-training quantization; without it the model serves in high precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
     /// How a serving pool works off its queue.
     #[serde(default)]
     pub pool: PoolParams,
@@ -73,6 +77,9 @@ pub struct RankingModelStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub metrics: Vec<Measured>,
+    /// What came of quantising it, where it asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<QuantizationStatus>,
     /// Workers of the generation that autoscalers look at, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,

@@ -4,12 +4,12 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use recmesh_contract::{
-    config::{ObjectRef, PodParams, PoolParams, RetrievalAlgorithm, ServingParams},
+    config::{ObjectRef, PodParams, PoolParams, Quantization, RetrievalAlgorithm, ServingParams},
     schema::is_default,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::condition::{Measured, PoolStatus, ProgressStatus};
+use crate::condition::{Measured, PoolStatus, ProgressStatus, QuantizationStatus};
 
 /// Finds candidates for a history.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,7 @@ use crate::condition::{Measured, PoolStatus, ProgressStatus};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Dataset", type_ = "string", json_path = ".spec.datasetRef.name"),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Precision", type_ = "string", json_path = ".status.quantization.precision", priority = 1),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -42,6 +43,10 @@ use crate::condition::{Measured, PoolStatus, ProgressStatus};
 #[x_kube(validation = Rule::new("has(self.algorithm.lazyDecoder) || !has(self.tokenizerRef)")
     .message("this algorithm reads no semantic IDs: remove tokenizerRef")
     .field_path(".tokenizerRef")
+    .reason(Reason::FieldValueForbidden))]
+#[x_kube(validation = Rule::new("!has(self.quantization) || has(self.algorithm.sasRec) || has(self.algorithm.lazyDecoder)")
+    .message("this algorithm counts and has no weights to quantise: remove quantization, or take sasRec or lazyDecoder")
+    .field_path(".quantization")
     .reason(Reason::FieldValueForbidden))]
 pub struct RetrievalModelSpec {
     /// The data set it learns from.
@@ -54,6 +59,9 @@ pub struct RetrievalModelSpec {
     pub tokenizer_ref: Option<ObjectRef>,
     /// The architecture.
     pub algorithm: RetrievalAlgorithm,
+    /// Post-training quantization; without it the model serves in high precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
     /// How a serving pool works off its queue.
     #[serde(default)]
     pub pool: PoolParams,
@@ -93,6 +101,9 @@ pub struct RetrievalModelStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub metrics: Vec<Measured>,
+    /// What came of quantising it, where it asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<QuantizationStatus>,
     /// Workers of the generation that autoscalers look at, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,

@@ -9,7 +9,7 @@ use recmesh_contract::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    condition::{Measured, ProgressStatus, Used},
+    condition::{Measured, ProgressStatus, QuantizationStatus, Used},
     reference::ModelRef,
 };
 
@@ -96,6 +96,9 @@ pub struct TrainingJobStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub metrics: Vec<Measured>,
+    /// What came of quantising the model, where that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<QuantizationStatus>,
     /// What it used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<Used>,

@@ -44,6 +44,10 @@ pub const NO_GATEWAY: &str = "NoGateway";
 pub const SCALED_TO_ZERO: &str = "ScaledToZero";
 /// No pipeline names it.
 pub const NOT_SERVED: &str = "NotServed";
+/// Every gate of the quantization holds, and the quantised model serves.
+pub const GATES_HOLD: &str = "GatesHold";
+/// Some gate of the quantization does not hold, and the model serves in high precision.
+pub const QUANTIZATION_FELL_BACK: &str = "QuantizationFellBack";
 /// A field is not honoured as it is written.
 pub const NOT_HONOURED: &str = "NotHonoured";
 

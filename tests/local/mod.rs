@@ -14,6 +14,7 @@ mod metrics;
 mod problems;
 mod process;
 mod program;
+mod quantization;
 mod real;
 mod server;
 mod service;

@@ -73,12 +73,14 @@ pub fn job_config(
             let params = job.params.clone();
             match &job.model {
                 Model::Retrieval(model) => {
-                    let algorithm = valid.retrieval_models.get(model).ok_or_else(unknown)?.algorithm.clone();
-                    JobWork::TrainRetrieval { algorithm, dataset, tokenizer, params }
+                    let model = valid.retrieval_models.get(model).ok_or_else(unknown)?;
+                    let (algorithm, quantization) = (model.algorithm.clone(), model.quantization.clone());
+                    JobWork::TrainRetrieval { algorithm, dataset, tokenizer, params, quantization }
                 }
                 Model::Ranking(model) => {
-                    let ranking = valid.ranking_models.get(model).ok_or_else(unknown)?.params.clone();
-                    JobWork::TrainRanking { ranking, dataset, params }
+                    let model = valid.ranking_models.get(model).ok_or_else(unknown)?;
+                    let (ranking, quantization) = (model.params.clone(), model.quantization.clone());
+                    JobWork::TrainRanking { ranking, dataset, params, quantization }
                 }
             }
         }

@@ -53,11 +53,13 @@ fn parameters_are_handed_on() {
             JobWork::Dataset { params, .. } => assert_eq!(params, valid.datasets[name]),
             JobWork::Tokenizer { algorithm, .. } => assert_eq!(algorithm, valid.tokenizers[name].algorithm),
             JobWork::Count { algorithm, .. } => assert_eq!(algorithm, valid.retrieval_models[name].algorithm),
-            JobWork::TrainRetrieval { algorithm, params, .. } => {
+            JobWork::TrainRetrieval { algorithm, params, quantization, .. } => {
+                assert_eq!(quantization, valid.retrieval_models[&job.artifact].quantization);
                 assert_eq!(algorithm, valid.retrieval_models[&job.artifact].algorithm);
                 assert_eq!(params, valid.training_jobs[name].params);
             }
-            JobWork::TrainRanking { ranking, params, .. } => {
+            JobWork::TrainRanking { ranking, params, quantization, .. } => {
+                assert_eq!(quantization, valid.ranking_models[&job.artifact].quantization);
                 assert_eq!(ranking, valid.ranking_models[&job.artifact].params);
                 assert_eq!(params, valid.training_jobs[name].params);
             }

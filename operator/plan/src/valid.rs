@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 use recmesh_contract::{
     ArtifactKind, Name,
     config::{
-        DatasetParams, EvaluationParams, PoolParams, RankingParams, RetrievalAlgorithm, RouteParams,
+        DatasetParams, EvaluationParams, PoolParams, Quantization, RankingParams, RetrievalAlgorithm, RouteParams,
         TokenizerAlgorithm, TrainingParams,
     },
 };
@@ -57,6 +57,8 @@ pub struct Retrieval {
     pub tokenizer: Option<Name>,
     /// The architecture.
     pub algorithm: RetrievalAlgorithm,
+    /// How it is quantised, if at all.
+    pub quantization: Option<Quantization>,
     /// Its serving pool.
     pub pool: PoolParams,
     /// The job that makes it: its training job, or its own key when it is counted.
@@ -70,6 +72,8 @@ pub struct Ranking {
     pub dataset: Name,
     /// The architecture and the tasks.
     pub params: RankingParams,
+    /// How it is quantised, if at all.
+    pub quantization: Option<Quantization>,
     /// Its serving pool.
     pub pool: PoolParams,
     /// Its training job.

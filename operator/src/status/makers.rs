@@ -4,7 +4,7 @@
 //! stays until another one is made.
 
 use recmesh_contract::config::Gate;
-use recmesh_crds::{COMPLETE, DatasetStatus, EvaluationJobStatus, READY, TrainingJobStatus};
+use recmesh_crds::{COMPLETE, DatasetStatus, EvaluationJobStatus, QuantizationStatus, READY, TrainingJobStatus};
 
 use super::{
     gates,
@@ -69,6 +69,7 @@ pub fn training(before: Option<&TrainingJobStatus>, making: &Making) -> (Trainin
     }
     if let Some((_, report)) = making.work.as_ref().ok().and_then(news) {
         status.used = used(report).or(status.used);
+        status.quantization = report.quantization.as_ref().map(QuantizationStatus::from);
     }
     (status, vec![roll_up(COMPLETE, making, reason::MADE)])
 }

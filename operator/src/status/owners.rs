@@ -3,8 +3,11 @@
 //! In: the status of before, the job or the training job that makes it, its pools. Out: the whole status of now. A
 //! version that served keeps being told, and keeps serving, while another one is made.
 
-use recmesh_contract::ArtifactId;
-use recmesh_crds::{Measured, PoolStatus, READY, RankingModelStatus, RetrievalModelStatus, TokenizerStatus};
+use recmesh_contract::{ArtifactId, Precision};
+use recmesh_crds::{
+    Measured, PoolStatus, QUANTIZED, QuantizationStatus, READY, RankingModelStatus, RetrievalModelStatus,
+    TokenizerStatus,
+};
 
 use super::{
     job::{count, measured, news, progress},
@@ -24,6 +27,8 @@ pub struct Version {
     pub made: Result<ArtifactId, Objection>,
     /// What making it measured.
     pub metrics: Vec<Measured>,
+    /// What came of quantising it, where it asks for that.
+    pub quantization: Option<QuantizationStatus>,
 }
 
 /// What a status says of pools.
@@ -138,9 +143,11 @@ pub fn trained(
     if let Ok(made) = &version.made {
         status.version = Some(made.version.to_string());
         status.metrics.clone_from(&version.metrics);
+        status.quantization.clone_from(&version.quantization);
     }
     pooled!(status, pooled);
-    (status, vec![pooled.ready(version.said())])
+    let said = [pooled.ready(version.said())].into_iter().chain(status.quantization.as_ref().map(quantized)).collect();
+    (status, said)
 }
 
 /// The status of a ranking model.
@@ -155,12 +162,28 @@ pub fn ranking(
     if let Ok(made) = &version.made {
         status.version = Some(made.version.to_string());
         status.metrics.clone_from(&version.metrics);
+        status.quantization.clone_from(&version.quantization);
     }
     pooled!(status, pooled);
-    (status, vec![pooled.ready(version.said())])
+    let said = [pooled.ready(version.said())].into_iter().chain(status.quantization.as_ref().map(quantized)).collect();
+    (status, said)
+}
+
+/// Whether the version in force serves quantised, and why.
+fn quantized(status: &QuantizationStatus) -> Said {
+    if status.precision == Precision::F32.as_str() {
+        return Said::no(QUANTIZED, reason::QUANTIZATION_FELL_BACK, status.message.as_str());
+    }
+    Said::yes(QUANTIZED, reason::GATES_HOLD, status.message.as_str())
 }
 
 impl Version {
+    /// None of today's configuration.
+    #[must_use]
+    pub fn none(why: Objection) -> Self {
+        Self { made: Err(why), metrics: Vec::new(), quantization: None }
+    }
+
     fn said(&self) -> Result<&str, Said> {
         match &self.made {
             Ok(made) => Ok(made.version.as_str()),

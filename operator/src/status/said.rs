@@ -93,7 +93,7 @@ pub fn written(status: &impl Serialize, generation: Option<i64>, said: &[Said]) 
 }
 
 /// Reasons that are worth an event when they are new, and whether somebody should look.
-const TOLD: [(&str, bool); 22] = [
+const TOLD: [(&str, bool); 24] = [
     (reason::INVALID, true),
     (reason::REFERENCE_INVALID, true),
     (reason::REFERENCE_MISSING, true),
@@ -105,6 +105,8 @@ const TOLD: [(&str, bool); 22] = [
     (reason::REPORT_LOST, true),
     (reason::PASSED, false),
     (reason::GATE_FAILED, true),
+    (reason::GATES_HOLD, false),
+    (reason::QUANTIZATION_FELL_BACK, true),
     (reason::SERVING, false),
     (reason::NO_GATEWAY, true),
     (reason::SCALED_TO_ZERO, true),

@@ -195,18 +195,19 @@ fn version(here: &Here<'_>, owner: &Owner) -> Version {
     let Key { kind, name } = &owner.key;
     let planned = match validate(here, &owner.key, dereference(here, &owner.key)) {
         Ok(valid) => plan::plan(here, valid),
-        Err(objection) => return Version { made: Err(objection), metrics: Vec::new() },
+        Err(objection) => return Version::none(objection),
     };
     let Some(maker) = planned.maker(*kind, name) else {
         let objection = crate::terms::Objection::new(reason::INVALID, format!("{name} is not a name"));
-        return Version { made: Err(objection), metrics: Vec::new() };
+        return Version::none(objection);
     };
     match planned.made.get(maker) {
         Some(made) => {
             let status = here.training_job(maker.name.as_str()).and_then(|it| it.status.clone());
-            Version { made: Ok(made.clone()), metrics: status.map(|it| it.metrics).unwrap_or_default() }
+            let (metrics, quantization) = status.map(|it| (it.metrics, it.quantization)).unwrap_or_default();
+            Version { made: Ok(made.clone()), metrics, quantization }
         }
-        None => Version { made: Err(plan::waiting(here, maker)), metrics: Vec::new() },
+        None => Version::none(plan::waiting(here, maker)),
     }
 }
 

@@ -4,6 +4,7 @@ mod cluster;
 mod flows;
 mod jobs;
 mod pools;
+mod quantized;
 mod statuses;
 mod whole;
 

@@ -27,6 +27,8 @@ pub use names::{ArtifactId, ArtifactKind, ItemIndex, Name, NameError, Version};
 pub use place::stays_below;
 pub use recommend::{Candidate, Mask, Query, Rank, RankQuery, Recommend, Ties};
 pub use release::Release;
-pub use report::{JobProgress, JobReport, JobState, Metric, Progress, Reporter, Resources, Silent};
+pub use report::{
+    JobProgress, JobReport, JobState, Metric, Precision, Progress, Quantized, Reporter, Resources, Silent,
+};
 pub use request::{Context, Request};
 pub use stage::{Call, Done, Finish, Item, Reply, Stage, Work};

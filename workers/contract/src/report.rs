@@ -77,11 +77,49 @@ pub struct JobReport {
     /// How far it is, while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<JobProgress>,
+    /// What came of quantising the model, where its declaration asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantized>,
     /// What it used; zero when the artifact was reused.
     pub resources: Resources,
     /// One sentence for people: why it failed, or what to look at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// What came of quantising a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Quantized {
+    /// In which precision the linear layers serve.
+    pub precision: Precision,
+    /// Why: what was measured, and which gates did not hold.
+    pub message: String,
+    /// Bytes of all weights in high precision.
+    pub weight_bytes: u64,
+    /// Bytes of all weights as they serve.
+    pub served_bytes: u64,
+}
+
+/// The numbers that linear layers are computed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Precision {
+    /// 32-bit floats: high precision.
+    F32,
+    /// Eight-bit floats with four exponent bits.
+    E4m3,
+}
+
+impl Precision {
+    /// Its name in statuses and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::E4m3 => "e4m3",
+        }
+    }
 }
 
 /// How far a job is.

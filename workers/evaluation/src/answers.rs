@@ -12,7 +12,7 @@ use crate::cases::{Case, mix};
 use crate::threads::map;
 
 /// Questions in one call. Fixed: sums inside a model may depend on it in the last bit.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 
 /// How to ask.
 #[derive(Clone, Copy)]
@@ -132,7 +132,7 @@ impl Worker {
 
 /// The history's items, ascending without duplicates, when they are to be removed. The target stays: somebody who came
 /// back to an item is asked for it.
-fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
+pub(crate) fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
     match masking {
         Masking::Raw => Vec::new(),
         Masking::Masked => {
@@ -145,7 +145,7 @@ fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
 }
 
 /// Refuses answers that break the contract of [`Recommend`].
-fn check(answer: &[Candidate], query: &Query<'_>, items: usize, row: usize) -> Result<(), EvaluationError> {
+pub(crate) fn check(answer: &[Candidate], query: &Query<'_>, items: usize, row: usize) -> Result<(), EvaluationError> {
     let refuse = |what: String| Err(EvaluationError::Answer { row, what });
     if answer.len() > query.k {
         return refuse(format!("has {} items, {} were asked for", answer.len(), query.k));

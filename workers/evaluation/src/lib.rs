@@ -9,6 +9,7 @@
 //! model, data and seed give the same numbers for any number of threads. Nothing here trains or stores.
 
 mod answers;
+mod best;
 mod cases;
 mod error;
 mod gates;
@@ -18,6 +19,7 @@ mod retrieval;
 mod table;
 mod threads;
 
+pub use best::{Best, best};
 pub use cases::spread;
 pub use error::EvaluationError;
 pub use gates::{Verdict, check, label};

@@ -19,5 +19,5 @@ pub(crate) fn make(
     let data = dataset::interactions(from, "a counting model", bench)?;
     let sequences: Vec<&[u32]> = (0..data.sequences.users()).map(|user| data.sequences.train(user)).collect();
     recmesh_models::retrieval::count(algorithm, &sequences, data.items.len(), out)?;
-    Ok(Made { metrics: Vec::new(), message: None })
+    Ok(Made { metrics: Vec::new(), message: None, quantization: None })
 }

@@ -31,7 +31,7 @@ pub(crate) fn make(params: &DatasetParams, folder: &Path, out: &Path, bench: &Be
         let text = format!("{} bad rows left out, among them\n{}", summary.bad_rows, first.join("\n"));
         write_atomic(&out.join(LEFT_OUT), text.as_bytes())?;
     }
-    Ok(Made { metrics: summary.metrics(), message: left_out(out)? })
+    Ok(Made { metrics: summary.metrics(), message: left_out(out)?, quantization: None })
 }
 
 /// What a data set's artifact tells of the rows that were left out: how many, then the first of them, one a line.

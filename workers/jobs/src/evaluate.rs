@@ -30,7 +30,7 @@ pub(crate) fn make(
         retrieval(model, tokenizer, data, params, bench)?
     };
     let message = missed(model, params, &metrics)?;
-    Ok(Made { metrics, message })
+    Ok(Made { metrics, message, quantization: None })
 }
 
 /// The gates that were missed, in a sentence each; `None` when there are none.

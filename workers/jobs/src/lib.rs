@@ -11,6 +11,7 @@ mod dataset;
 mod error;
 mod evaluate;
 mod live;
+mod quant;
 mod ranking;
 mod retrieval;
 mod rows;

@@ -40,6 +40,7 @@ impl Live {
             omitted: 0,
             digest: None,
             progress: None,
+            quantization: None,
             resources: Default::default(),
             message: None,
         };

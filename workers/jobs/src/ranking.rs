@@ -4,13 +4,15 @@ use std::path::Path;
 
 use recmesh_contract::{
     ArtifactId,
-    config::{EvaluationParams, EvaluationSplit, RankingAlgorithm, RankingParams, TrainingParams},
+    config::{EvaluationParams, EvaluationSplit, Quantization, RankingAlgorithm, RankingParams, TrainingParams},
 };
 use recmesh_data::{AttributeColumn, Dataset, Examples, Interactions, Part};
+use recmesh_evaluation::spread;
 use recmesh_kernels::Workspace;
 use recmesh_learning::{Outcome, Run, train};
 use recmesh_models::{
     Trainable,
+    quant::Quantisable,
     ranking::{
         AttributeTable, CategoricalFeature, InteractionFeatures, InteractionMmoe, InteractionRow, NumericFeature,
         TabularMmoe, TabularRow,
@@ -18,7 +20,7 @@ use recmesh_models::{
 };
 
 use crate::{
-    JobError, dataset,
+    JobError, dataset, quant,
     retrieval::made,
     rows::{self, Labelled},
     run::{Bench, Made},
@@ -32,6 +34,7 @@ pub(crate) struct Task<'a> {
     pub ranking: &'a RankingParams,
     pub dataset: &'a ArtifactId,
     pub params: &'a TrainingParams,
+    pub quantization: Option<&'a Quantization>,
     pub makes: &'a ArtifactId,
 }
 
@@ -65,7 +68,7 @@ fn over_interactions(task: &Task<'_>, data: &Interactions, out: &Path, bench: &B
     let labels = |row: &InteractionRow| row.labels.clone();
     let outcome = fit(&mut model, part(Part::Train)?, part(Part::Validation)?, score, labels, task, bench)?;
     model.save(out)?;
-    Ok(made(&outcome))
+    finished(&model, || part(Part::Validation), score, labels, &outcome, task, (out, bench))
 }
 
 fn over_examples(task: &Task<'_>, data: &Examples, out: &Path, bench: &Bench<'_>) -> Result<Made, JobError> {
@@ -85,7 +88,7 @@ fn over_examples(task: &Task<'_>, data: &Examples, out: &Path, bench: &Bench<'_>
     let labels = |row: &TabularRow| row.labels.clone();
     let outcome = fit(&mut model, part(Part::Train)?, part(Part::Validation)?, score, labels, task, bench)?;
     model.save(out)?;
-    Ok(made(&outcome))
+    finished(&model, || part(Part::Validation), score, labels, &outcome, task, (out, bench))
 }
 
 /// Runs the loop with validation after each epoch.
@@ -110,6 +113,26 @@ fn fit<M: Trainable>(
     let answers: Vec<Vec<Option<bool>>> = validation.rows.iter().map(labels_of).collect();
     let labels = rows::labels(answers.iter());
     let names: Vec<String> = task.ranking.tasks.iter().map(|task| task.name.clone()).collect();
+    // A task that cannot be measured is named now, not after a whole epoch.
+    mean_auc(&vec![0.5; labels.len()], &labels, &names)?;
+    let mut validate = |model: &M| -> Result<f64, JobError> {
+        let scores = rows::score(&validation.rows, bench.threads, Workspace::default, |workspace, rows| {
+            Ok::<_, JobError>(score(model, workspace, rows))
+        })?;
+        mean_auc(&scores, &labels, &names)
+    };
+    let checkpoints = bench.store.checkpoint_folder(task.makes);
+    let run = Run {
+        checkpoints: Some(&checkpoints),
+        threads: bench.threads,
+        reporter: bench.reporter,
+        stop: Some(bench.stop),
+    };
+    Ok(train(model, &train_rows.rows, task.params, run, &mut validate)?)
+}
+
+/// The mean of the tasks' AUC.
+fn mean_auc(scores: &[f32], labels: &[f32], names: &[String]) -> Result<f64, JobError> {
     let params = EvaluationParams {
         split: EvaluationSplit::Validation,
         k: Vec::new(),
@@ -120,22 +143,30 @@ fn fit<M: Trainable>(
         seed: 0,
         gates: Vec::new(),
     };
-    // A task that cannot be measured is named now, not after a whole epoch.
-    recmesh_evaluation::ranking(&vec![0.5; labels.len()], &labels, None, &names, &params)?;
-    let mut validate = |model: &M| -> Result<f64, JobError> {
-        let scores = rows::score(&validation.rows, bench.threads, Workspace::default, |workspace, rows| {
-            Ok::<_, JobError>(score(model, workspace, rows))
-        })?;
-        let metrics = recmesh_evaluation::ranking(&scores, &labels, None, &names, &params)?;
-        let aucs: Vec<f64> = metrics.iter().filter(|metric| metric.name == "auc").map(|metric| metric.value).collect();
-        Ok(aucs.iter().sum::<f64>() / aucs.len().max(1) as f64)
-    };
-    let checkpoints = bench.store.checkpoint_folder(task.makes);
-    let run = Run {
-        checkpoints: Some(&checkpoints),
-        threads: bench.threads,
-        reporter: bench.reporter,
-        stop: Some(bench.stop),
-    };
-    Ok(train(model, &train_rows.rows, task.params, run, &mut validate)?)
+    let metrics = recmesh_evaluation::ranking(scores, labels, None, names, &params)?;
+    let aucs: Vec<f64> = metrics.iter().filter(|metric| metric.name == "auc").map(|metric| metric.value).collect();
+    Ok(aucs.iter().sum::<f64>() / aucs.len().max(1) as f64)
+}
+
+/// What is told of a trained model, quantised where that is asked for.
+fn finished<M: Quantisable>(
+    model: &M,
+    validation: impl Fn() -> Result<Labelled<M::Example>, JobError>,
+    score: impl Fn(&M, &mut Workspace, &[&M::Example]) -> Vec<f32>,
+    labels_of: impl Fn(&M::Example) -> Vec<Option<bool>>,
+    outcome: &Outcome,
+    task: &Task<'_>,
+    (out, bench): (&Path, &Bench<'_>),
+) -> Result<Made, JobError> {
+    let mut made = made(outcome);
+    let Some(how) = task.quantization else { return Ok(made) };
+    let all = validation()?;
+    let sampled: Vec<&M::Example> =
+        spread(all.rows.len(), how.calibration.sample as usize).map(|row| &all.rows[row]).collect();
+    let answers: Vec<Vec<Option<bool>>> = sampled.iter().map(|row| labels_of(row)).collect();
+    let labels = rows::labels(answers.iter());
+    let names: Vec<String> = task.ranking.tasks.iter().map(|task| task.name.clone()).collect();
+    let quality = |scores: &[f32]| mean_auc(scores, &labels, &names);
+    quant::ranking(model, &sampled, score, quality, how, (out, bench.reporter), &mut made)?;
+    Ok(made)
 }

@@ -5,18 +5,19 @@ use std::{ops::Range, path::Path, sync::Arc};
 use recmesh_catalog::Catalog;
 use recmesh_contract::{
     ArtifactId, Metric, Recommend,
-    config::{RetrievalAlgorithm, TrainingParams},
+    config::{Quantization, RetrievalAlgorithm, TrainingParams},
 };
 use recmesh_data::{Interactions, Part};
 use recmesh_evaluation::quick_ndcg;
 use recmesh_learning::{Outcome, Run, train};
 use recmesh_models::{
     Trainable,
+    quant::Quantisable,
     retrieval::{LazyDecoder, SasRec, SequenceExample},
 };
 
 use crate::{
-    JobError, dataset,
+    JobError, dataset, quant,
     run::{Bench, Made, open},
     tokenizer::CATALOG,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Task<'a> {
     pub dataset: &'a ArtifactId,
     pub tokenizer: Option<&'a ArtifactId>,
     pub params: &'a TrainingParams,
+    pub quantization: Option<&'a Quantization>,
     pub makes: &'a ArtifactId,
 }
 
@@ -42,7 +44,7 @@ pub(crate) fn make(task: &Task<'_>, out: &Path, bench: &Bench<'_>) -> Result<Mad
             let examples = windows(&data, params.max_length as usize);
             let outcome = fit(&mut model, &examples, &data, SasRec::recommender, task, bench)?;
             model.save(out)?;
-            Ok(made(&outcome))
+            finished(&model, SasRec::recommender, &outcome, &data, task, (out, bench))
         }
         RetrievalAlgorithm::LazyDecoder(params) => {
             let id = task.tokenizer.ok_or_else(|| {
@@ -53,12 +55,28 @@ pub(crate) fn make(task: &Task<'_>, out: &Path, bench: &Bench<'_>) -> Result<Mad
             let examples = windows(&data, params.context_length as usize);
             let outcome = fit(&mut model, &examples, &data, LazyDecoder::recommender, task, bench)?;
             model.save(out)?;
-            Ok(made(&outcome))
+            finished(&model, LazyDecoder::recommender, &outcome, &data, task, (out, bench))
         }
         RetrievalAlgorithm::Popularity(_) | RetrievalAlgorithm::ItemKnn(_) | RetrievalAlgorithm::Transitions(_) => Err(
             JobError::Configuration("a counting model is made from its data set and needs no training job".to_owned()),
         ),
     }
+}
+
+/// What is told of a trained model, quantised where that is asked for.
+fn finished<M: Quantisable>(
+    model: &M,
+    recommender: impl Fn(&M) -> Box<dyn Recommend>,
+    outcome: &Outcome,
+    data: &Interactions,
+    task: &Task<'_>,
+    (out, bench): (&Path, &Bench<'_>),
+) -> Result<Made, JobError> {
+    let mut made = made(outcome);
+    if let Some(how) = task.quantization {
+        quant::retrieval(model, recommender, data, how, (out, bench.threads, bench.reporter), &mut made)?;
+    }
+    Ok(made)
 }
 
 /// Runs the loop with validation after each epoch.
@@ -139,7 +157,7 @@ pub(crate) fn made(outcome: &Outcome) -> Made {
         metric("steps", outcome.steps as f64, None),
         metric("loss", outcome.final_loss, Some("train")),
     ];
-    Made { metrics, message: None }
+    Made { metrics, message: None, quantization: None }
 }
 
 #[cfg(test)]

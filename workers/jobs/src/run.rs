@@ -4,12 +4,12 @@ use std::{path::Path, sync::atomic::AtomicBool};
 
 use recmesh_catalog::Catalog;
 use recmesh_contract::{
-    ArtifactId, ArtifactKind, JobReport, JobState, Metric, Reporter, Resources,
+    ArtifactId, ArtifactKind, JobReport, JobState, Metric, Quantized, Reporter, Resources,
     config::{ItemVectors, JobConfig, JobWork, TokenizerAlgorithm},
 };
 use recmesh_store::{Artifact, Lineage, Store};
 
-use crate::{JobError, Usage, count, dataset, evaluate, ranking, retrieval, tokenizer, version};
+use crate::{JobError, Usage, count, dataset, evaluate, quant, ranking, retrieval, tokenizer, version};
 
 /// Where a job works: its store, its threads, who hears of its progress, and a flag that asks it to stop.
 pub struct Bench<'a> {
@@ -27,6 +27,8 @@ pub struct Bench<'a> {
 pub(crate) struct Made {
     pub metrics: Vec<Metric>,
     pub message: Option<String>,
+    /// Of a model whose declaration asks for it.
+    pub quantization: Option<Quantized>,
 }
 
 /// Does a job, or finds its artifact in the store.
@@ -36,17 +38,18 @@ pub(crate) struct Made {
 pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError> {
     let files = source_digest(config)?;
     let id = version::artifact(config, &files);
-    let report = |state, metrics: Vec<Metric>, resources, message, digest| JobReport {
+    let report = |state, made: Made, resources, digest| JobReport {
         kind: kind(&config.work).to_owned(),
         name: config.name.clone(),
         state,
         produced: Some(id.clone()),
-        metrics,
+        metrics: made.metrics,
         omitted: 0,
         digest,
         progress: None,
+        quantization: made.quantization,
         resources,
-        message,
+        message: made.message,
     };
     if bench.store.contains(&id) {
         let artifact = bench.store.open_artifact(&id)?;
@@ -57,7 +60,9 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
             _ => None,
         };
         let digest = digest(&config.work, &files, artifact.path())?;
-        return Ok(report(JobState::Reused, metrics, Resources::default(), message, digest));
+        let quantization = quant::told(artifact.path())?;
+        let made = Made { metrics, message, quantization };
+        return Ok(report(JobState::Reused, made, Resources::default(), digest));
     }
     let usage = Usage::start();
     let draft = bench.store.draft(&id)?;
@@ -67,12 +72,14 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
             tokenizer::make(algorithm, dataset, folder.as_ref(), vectors.as_ref(), draft.path(), bench)?
         }
         JobWork::Count { algorithm, dataset } => count::make(algorithm, dataset, draft.path(), bench)?,
-        JobWork::TrainRetrieval { algorithm, dataset, tokenizer, params } => {
-            let task = retrieval::Task { algorithm, dataset, tokenizer: tokenizer.as_ref(), params, makes: &id };
+        JobWork::TrainRetrieval { algorithm, dataset, tokenizer, params, quantization } => {
+            let (tokenizer, quantization) = (tokenizer.as_ref(), quantization.as_ref());
+            let task = retrieval::Task { algorithm, dataset, tokenizer, params, quantization, makes: &id };
             retrieval::make(&task, draft.path(), bench)?
         }
-        JobWork::TrainRanking { ranking, dataset, params } => {
-            ranking::make(&ranking::Task { ranking, dataset, params, makes: &id }, draft.path(), bench)?
+        JobWork::TrainRanking { ranking, dataset, params, quantization } => {
+            let quantization = quantization.as_ref();
+            ranking::make(&ranking::Task { ranking, dataset, params, quantization, makes: &id }, draft.path(), bench)?
         }
         JobWork::Evaluate { model, tokenizer, dataset, params } => {
             evaluate::make(model, tokenizer.as_ref(), dataset, params, bench)?
@@ -88,7 +95,7 @@ pub fn run(config: &JobConfig, bench: &Bench<'_>) -> Result<JobReport, JobError>
     })?;
     bench.store.remove_checkpoints(&id)?;
     let digest = digest(&config.work, &files, artifact.path())?;
-    Ok(report(JobState::Complete, made.metrics, resources, made.message, digest))
+    Ok(report(JobState::Complete, made, resources, digest))
 }
 
 /// What a report tells others of the contents: a data set's files, a tokenizer's catalog.

@@ -78,6 +78,7 @@ mod tests {
             omitted: 0,
             digest: None,
             progress: Some(JobProgress { note: "loss ".repeat(400), ..JobProgress::default() }),
+            quantization: None,
             resources: Resources { wall_seconds: 1.234_567_89, cpu_seconds: 2.0, peak_bytes: 1 << 30 },
             message: Some(message.to_owned()),
         }

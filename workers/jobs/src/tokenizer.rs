@@ -47,7 +47,7 @@ pub(crate) fn make(
     };
     tokenizer.save(out)?;
     recmesh_catalog::write(&out.join(CATALOG), &ids.codebooks, &items(&data, &ids, &popularity))?;
-    Ok(Made { metrics: tokenizer.metrics(), message: None })
+    Ok(Made { metrics: tokenizer.metrics(), message: None, quantization: None })
 }
 
 /// Digest of the files of a given matrix of item vectors.

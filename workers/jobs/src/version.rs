@@ -31,11 +31,15 @@ pub(crate) fn artifact(config: &JobConfig, files: &str) -> ArtifactId {
         JobWork::Count { algorithm, dataset } => {
             (ArtifactKind::RetrievalModel, vec![text(serde_json::json!([algorithm, dataset]))])
         }
-        JobWork::TrainRetrieval { algorithm, dataset, tokenizer, params } => {
-            (ArtifactKind::RetrievalModel, vec![text(serde_json::json!([algorithm, dataset, tokenizer, params]))])
+        JobWork::TrainRetrieval { algorithm, dataset, tokenizer, params, quantization } => {
+            let mut parts = vec![text(serde_json::json!([algorithm, dataset, tokenizer, params]))];
+            parts.extend(quantization.iter().map(|it| text(serde_json::json!(it))));
+            (ArtifactKind::RetrievalModel, parts)
         }
-        JobWork::TrainRanking { ranking, dataset, params } => {
-            (ArtifactKind::RankingModel, vec![text(serde_json::json!([ranking, dataset, params]))])
+        JobWork::TrainRanking { ranking, dataset, params, quantization } => {
+            let mut parts = vec![text(serde_json::json!([ranking, dataset, params]))];
+            parts.extend(quantization.iter().map(|it| text(serde_json::json!(it))));
+            (ArtifactKind::RankingModel, parts)
         }
         JobWork::Evaluate { model, tokenizer, dataset, params } => {
             (ArtifactKind::Evaluation, vec![text(serde_json::json!([model, tokenizer, dataset, params]))])
@@ -79,6 +83,7 @@ mod tests {
                 dataset: artifact(&planted("", 1), ""),
                 tokenizer: None,
                 params: serde_json::from_value(params).unwrap(),
+                quantization: None,
             };
             artifact(&JobConfig { name: Name::new("model").unwrap(), work }, "")
         };

@@ -2,8 +2,11 @@
 //!
 //! In: shapes and seeds. Out: flat f32 storage that optimizers, checkpoints and tapes share. Never computes a step.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::cpu::{Level, elementwise};
-use crate::noise;
+use crate::{fp8, noise};
 
 /// What a tensor is, which decides who updates it: Muon takes matrices only, decay spares vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct ParamId(pub usize);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Params {
     tensors: Vec<Tensor>,
+    /// Linear maps that tapes which serve compute in eight bits.
+    quantised: BTreeMap<ParamId, Arc<fp8::Linear>>,
 }
 
 impl Params {
@@ -88,6 +93,25 @@ impl Params {
     /// All tensors in order, to be changed.
     pub fn tensors_mut(&mut self) -> &mut [Tensor] {
         &mut self.tensors
+    }
+    /// From now on a linear map serves, or tries, quantised weights. Where they serve, the f32 values are dropped: such
+    /// parameters can no longer be trained or saved.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    pub fn quantise(&mut self, id: ParamId, linear: fp8::Linear) {
+        let tensor = &mut self.tensors[id.0];
+        let weights = linear.weights();
+        assert_eq!((weights.rows(), weights.cols()), (tensor.rows, tensor.cols), "quantised {}", tensor.name);
+        if linear.serves() {
+            tensor.data = Vec::new();
+        }
+        self.quantised.insert(id, Arc::new(linear));
+    }
+    /// The quantised weights of a linear map, where it has some.
+    #[must_use]
+    pub fn quantised(&self, id: ParamId) -> Option<&fp8::Linear> {
+        self.quantised.get(&id).map(Arc::as_ref)
     }
 }
 

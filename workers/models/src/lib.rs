@@ -16,6 +16,7 @@ pub mod decoding;
 mod error;
 #[cfg(test)]
 mod planted;
+pub mod quant;
 pub mod ranking;
 pub mod retrieval;
 pub mod tokenizer;

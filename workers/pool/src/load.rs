@@ -5,8 +5,10 @@
 use std::{path::Path, sync::Arc};
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::{ArtifactId, Candidate, Context, Finish, ItemIndex, Name, Request, Work, config::Serves};
-use recmesh_models::{ranking, retrieval};
+use recmesh_contract::{
+    ArtifactId, Candidate, Context, Finish, ItemIndex, Name, Quantized, Request, Work, config::Serves,
+};
+use recmesh_models::{ModelError, quant, ranking, retrieval};
 use recmesh_store::{Artifact, Histories, Store};
 
 use crate::{
@@ -26,6 +28,8 @@ const WARM_UP_ITEMS: usize = 8;
 pub(crate) struct Loaded {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) warm_up: Work,
+    /// In which precision its model serves, where quantization was asked for.
+    pub(crate) quantized: Option<Quantized>,
 }
 
 /// Opens what a pool serves.
@@ -47,32 +51,34 @@ pub(crate) fn load(pool: &Name, serves: &Serves, store: &Store) -> Result<Loaded
                 allow_seen: false,
             };
             let engine = Box::new(TokenizeEngine::new(catalog, Arc::new(histories)));
-            Ok(Loaded { engine, warm_up: Work::Tokenize(Arc::new(request)) })
+            Ok(Loaded { engine, warm_up: Work::Tokenize(Arc::new(request)), quantized: None })
         }
         Serves::Retrieve { model, tokenizer } => {
             let catalog = open_catalog(pool, tokenizer, store)?;
             let artifact = open(pool, model, store)?;
-            let recommender = retrieval::load(artifact.path(), Some(Arc::clone(&catalog))).map_err(|source| {
-                PoolError::Model { pool: pool.clone(), artifact: model.clone(), source: Box::new(source) }
-            })?;
+            let (catalog_of, wrong) = (Some(Arc::clone(&catalog)), refused(pool, model));
+            let recommender = retrieval::load(artifact.path(), catalog_of).map_err(&wrong)?;
+            let quantized = quant::report(artifact.path()).map_err(&wrong)?.map(|report| report.verdict);
             let (context, finish) = (context(&catalog), finish());
             let warm_up = Work::Retrieve { context, candidates: WARM_UP_ITEMS, finish: Some(finish) };
-            Ok(Loaded { engine: Box::new(RetrieveEngine::new(recommender, catalog)), warm_up })
+            Ok(Loaded { engine: Box::new(RetrieveEngine::new(recommender, catalog)), warm_up, quantized })
         }
         Serves::Rank { model, tokenizer } => {
             let catalog = open_catalog(pool, tokenizer, store)?;
             let artifact = open(pool, model, store)?;
-            let ranker = ranking::load(artifact.path()).map_err(|source| PoolError::Model {
-                pool: pool.clone(),
-                artifact: model.clone(),
-                source: Box::new(source),
-            })?;
+            let wrong = refused(pool, model);
+            let ranker = ranking::load(artifact.path()).map_err(&wrong)?;
+            let quantized = quant::report(artifact.path()).map_err(&wrong)?.map(|report| report.verdict);
             let candidate = |item| Candidate { item, score: 0.0, tasks: vec![] };
             let candidates = first_items(&catalog).map(candidate).collect();
             let warm_up = Work::Rank { context: context(&catalog), candidates, finish: Some(finish()) };
-            Ok(Loaded { engine: Box::new(RankEngine::new(ranker, catalog)), warm_up })
+            Ok(Loaded { engine: Box::new(RankEngine::new(ranker, catalog)), warm_up, quantized })
         }
     }
+}
+
+fn refused(pool: &Name, artifact: &ArtifactId) -> impl Fn(ModelError) -> PoolError {
+    move |source| PoolError::Model { pool: pool.clone(), artifact: artifact.clone(), source: Box::new(source) }
 }
 
 fn open(pool: &Name, artifact: &ArtifactId, store: &Store) -> Result<Artifact, PoolError> {

@@ -23,7 +23,7 @@ use std::{
 
 use actix::{Actor, Addr, Arbiter, System};
 use recmesh_contract::{
-    Call, Failure, Name, Stage, Work,
+    Call, Failure, Name, Quantized, Stage, Work,
     config::{PoolConfig, PoolParams},
 };
 use recmesh_store::Store;
@@ -56,7 +56,11 @@ impl Pool {
     /// # Errors
     /// When an artifact is missing or refused, or a thread cannot be started.
     pub fn start(config: &PoolConfig, store: &Store, metrics: &PoolMetrics) -> Result<Self, PoolError> {
-        let Loaded { engine, warm_up } = load(&config.name, &config.serves, store)?;
+        let Loaded { engine, warm_up, quantized } = load(&config.name, &config.serves, store)?;
+        if let Some(Quantized { precision, message, served_bytes, .. }) = quantized {
+            tracing::info!(pool = %config.name, precision = precision.as_str(), "quantization: {message}");
+            metrics.of(config.name.as_str()).serves(precision.as_str(), served_bytes);
+        }
         Self::over(config.name.clone(), &config.params, engine, warm_up, metrics)
     }
 

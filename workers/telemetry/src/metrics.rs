@@ -135,6 +135,7 @@ pub struct PoolMetrics {
     panics: Counters<Named>,
     restarts: Counters<Named>,
     illegal: Counters<Named>,
+    weights: Family<(Named, Listed), Gauge>,
 }
 
 impl PoolMetrics {
@@ -150,6 +151,7 @@ impl PoolMetrics {
             panics: Family::default(),
             restarts: Family::default(),
             illegal: Family::default(),
+            weights: Family::default(),
         };
         register(registry, names::POOL_QUEUED, "Requests waiting for an engine", own.queued.clone());
         register(registry, names::POOL_BATCH, "Requests computed together", own.batch.clone());
@@ -161,6 +163,7 @@ impl PoolMetrics {
         register(registry, names::POOL_PANICS, "Batches that a panic ended", own.panics.clone());
         register(registry, names::POOL_RESTARTS, "Engines replaced after a panic", own.restarts.clone());
         register(registry, names::POOL_ILLEGAL, "Decoded semantic IDs that name no item", own.illegal.clone());
+        register(registry, names::POOL_WEIGHTS, "Bytes of a model's weights as they serve", own.weights.clone());
         own
     }
 
@@ -180,6 +183,7 @@ impl PoolMetrics {
             restarts: self.restarts.get_or_create_owned(&label),
             illegal: self.illegal.get_or_create_owned(&label),
             refused: self.refused.clone(),
+            weights: self.weights.clone(),
             label,
         }
     }
@@ -207,6 +211,7 @@ pub struct PoolRecorder {
     /// Decoded semantic IDs that name no item.
     pub illegal: Counter,
     refused: Counters<(Named, Listed)>,
+    weights: Family<(Named, Listed), Gauge>,
     label: Named,
 }
 
@@ -214,6 +219,12 @@ impl PoolRecorder {
     /// Counts a request refused at once.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&(self.label.clone(), [(names::LABEL_REASON, reason)])).inc();
+    }
+
+    /// Tells in which precision a model serves, and how many bytes its weights take.
+    pub fn serves(&self, precision: &'static str, bytes: u64) {
+        let gauge = self.weights.get_or_create(&(self.label.clone(), [(names::LABEL_PRECISION, precision)]));
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 }
 
@@ -365,6 +376,7 @@ mod tests {
         pool.batch.observe(3.0);
         pool.compute.observe(0.01);
         pool.refused("queueFull");
+        pool.serves("e4m3", 1024);
         let pipeline = telemetry.gateway().of("shop");
         pipeline.answered("ok");
         pipeline.stage("rank", Duration::from_millis(3));
@@ -392,7 +404,7 @@ mod tests {
             let unit = if kind == "counter" {
                 vec!["_total"]
             } else {
-                vec!["_seconds", "_requests", "_resources", "_replicas", "_workers"]
+                vec!["_seconds", "_requests", "_resources", "_replicas", "_workers", "_bytes"]
             };
             assert!(unit.iter().any(|unit| shown.ends_with(unit)), "{shown} has no unit");
             seen.insert(shown);
@@ -411,6 +423,7 @@ mod tests {
             "recmesh_gateway_stage_seconds_count{pipeline=\"shop\",stage=\"rank\"} 1",
             "recmesh_operator_reconciles_total{kind=\"Dataset\",result=\"done\"} 1",
             "recmesh_operator_leader_replicas 1",
+            "recmesh_pool_weight_bytes{pool=\"p\",precision=\"e4m3\"} 1024",
             "recmesh_gateway_fallbacks_total{pipeline=\"shop\",stage=\"retrieve\",reason=\"deadline\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing from\n{text}");

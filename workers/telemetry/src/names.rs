@@ -23,6 +23,8 @@ pub const POOL_PANICS: &str = "recmesh_pool_panics_total";
 pub const POOL_RESTARTS: &str = "recmesh_pool_restarts_total";
 /// Decoded semantic IDs that name no item.
 pub const POOL_ILLEGAL: &str = "recmesh_pool_illegal_ids_total";
+/// Bytes of a model's weights as they serve, by precision; of models that ask for quantization.
+pub const POOL_WEIGHTS: &str = "recmesh_pool_weight_bytes";
 
 /// Requests answered, by outcome: `ok`, `fallback` or the reason of the failure.
 pub const GATEWAY_REQUESTS: &str = "recmesh_gateway_requests_total";
@@ -61,7 +63,7 @@ pub const OPERATOR_WATCH_ERRORS: &str = "recmesh_operator_watch_errors_total";
 pub const OPERATOR_LEADER: &str = "recmesh_operator_leader_replicas";
 
 /// Every metric there is.
-pub const ALL: [&str; 26] = [
+pub const ALL: [&str; 27] = [
     POOL_QUEUED,
     POOL_BATCH,
     POOL_COMPUTE,
@@ -72,6 +74,7 @@ pub const ALL: [&str; 26] = [
     POOL_PANICS,
     POOL_RESTARTS,
     POOL_ILLEGAL,
+    POOL_WEIGHTS,
     GATEWAY_REQUESTS,
     GATEWAY_LATENCY,
     GATEWAY_STAGE,
@@ -104,5 +107,7 @@ pub const LABEL_OUTCOME: &str = "outcome";
 pub const LABEL_WHAT: &str = "what";
 /// Label: how a look ended: `done`, or the class of what kept it from that.
 pub const LABEL_RESULT: &str = "result";
+/// Label: `e4m3`, or `f32` where the gates of a quantization did not hold.
+pub const LABEL_PRECISION: &str = "precision";
 /// Label: a kind of resource or object.
 pub const LABEL_KIND: &str = "kind";

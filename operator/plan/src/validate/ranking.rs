@@ -49,7 +49,8 @@ pub(super) fn ranking(
     };
     let (dataset, _) = dataset?;
     let made_by = JobKey { kind: Kind::TrainingJob, name: job.clone() };
-    Some(Ranking { dataset, params: spec.ranking.clone(), pool: spec.pool.clone(), made_by })
+    let (params, quantization) = (spec.ranking.clone(), spec.quantization.clone());
+    Some(Ranking { dataset, params, quantization, pool: spec.pool.clone(), made_by })
 }
 
 /// Objects to a task that the data set cannot answer.

@@ -63,7 +63,8 @@ pub(super) fn retrieval(
         }
     };
     let (dataset, _) = dataset?;
-    Some(Retrieval { dataset, tokenizer, algorithm: spec.algorithm.clone(), pool: spec.pool.clone(), made_by })
+    let (algorithm, quantization) = (spec.algorithm.clone(), spec.quantization.clone());
+    Some(Retrieval { dataset, tokenizer, algorithm, quantization, pool: spec.pool.clone(), made_by })
 }
 
 fn sasrec(scope: &mut Scope<'_>, at: &Located, parameters: &SasRec) {

@@ -523,6 +523,7 @@ pub fn report(job: &Job) -> String {
         omitted: 0,
         digest: (kind == ArtifactKind::Tokenizer).then(|| format!("sha256:{version}")),
         progress: None,
+        quantization: super::quantized::quantized(&config.work),
         resources: Resources { wall_seconds: 2.0, cpu_seconds: 3.0, peak_bytes: 4096 },
         message: None,
     };

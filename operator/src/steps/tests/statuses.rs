@@ -208,6 +208,41 @@ fn gates_that_are_missed_are_named() {
 }
 
 #[test]
+fn a_model_says_in_which_precision_it_serves_and_why() {
+    let asked = "  replicas: 2\n  quantization: {gates: {maxRelError: 0}}\n";
+    let ranker = "  tasks: [{name: click, when: {column: click, atLeast: 1}}]\n";
+    let text = SHOP.replace("  replicas: 2\n", asked).replace(ranker, &format!("{ranker}  quantization: {{}}\n"));
+    let mut cluster = Cluster::with(&text);
+    cluster.run();
+    let (holds, reason, message) = cluster.condition(Kind::RetrievalModel, "decoder", "Quantized").unwrap();
+    assert_eq!((holds.as_str(), reason.as_str()), ("False", "QuantizationFellBack"));
+    assert_eq!(message, "serves in high precision: relative error 0.0370 of layer context.kv above 0");
+    assert_eq!(
+        cluster.condition(Kind::RetrievalModel, "decoder", "Ready").unwrap().0,
+        "True",
+        "it serves all the same"
+    );
+    let (holds, reason, _) = cluster.condition(Kind::RankingModel, "ranker", "Quantized").unwrap();
+    assert_eq!((holds.as_str(), reason.as_str()), ("True", "GatesHold"));
+    assert_eq!(cluster.condition(Kind::RetrievalModel, "popular", "Quantized"), None);
+    for (kind, name, precision) in [
+        (Kind::TrainingJob, "train-decoder", "f32"),
+        (Kind::RetrievalModel, "decoder", "f32"),
+        (Kind::RankingModel, "ranker", "e4m3"),
+    ] {
+        let status = cluster.status(kind, name);
+        assert_eq!(status["quantization"]["precision"], precision, "{kind}/{name}: {status}");
+        assert_eq!(status["quantization"]["weightBytes"], 100);
+    }
+
+    // Without quantization the next version knows nothing of it.
+    cluster.apply(SHOP);
+    cluster.run();
+    assert_eq!(cluster.condition(Kind::RetrievalModel, "decoder", "Quantized"), None);
+    assert_eq!(cluster.status(Kind::RetrievalModel, "decoder")["quantization"], Value::Null);
+}
+
+#[test]
 fn references_that_lead_nowhere_name_what_is_meant() {
     let mut cluster =
         Cluster::with(&SHOP.replace("tokenizerRef: {name: ids}\n  retrieve", "tokenizerRef: {name: idz}\n  retrieve"));

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{DatasetParams, EvaluationParams, RankingParams, RetrievalAlgorithm, TokenizerAlgorithm, TrainingParams};
+use super::{
+    DatasetParams, EvaluationParams, Quantization, RankingParams, RetrievalAlgorithm, TokenizerAlgorithm,
+    TrainingParams,
+};
 use crate::{ArtifactId, Name, Version};
 
 /// A reference to another resource of the same namespace.
@@ -74,6 +77,9 @@ pub enum JobWork {
         tokenizer: Option<ArtifactId>,
         /// What the training job declares.
         params: TrainingParams,
+        /// What the model declares of its quantization.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quantization: Option<Quantization>,
     },
     /// Train a ranking model.
     TrainRanking {
@@ -83,6 +89,9 @@ pub enum JobWork {
         dataset: ArtifactId,
         /// What the training job declares.
         params: TrainingParams,
+        /// What the model declares of its quantization.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quantization: Option<Quantization>,
     },
     /// Evaluate a model.
     Evaluate {

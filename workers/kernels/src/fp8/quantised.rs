@@ -69,6 +69,27 @@ impl Quantised {
         Self { format, scaling, rows: 0, cols: 0, codes: Vec::new(), scales: Vec::new() }
     }
 
+    /// A matrix of codes and scales that were kept; `None` where their numbers do not fit the shape, a scale is no
+    /// positive finite number, or a code is none of a finite number.
+    #[must_use]
+    pub fn from_parts(
+        format: Format,
+        scaling: Scaling,
+        (rows, cols): (usize, usize),
+        codes: Vec<u8>,
+        scales: Vec<f32>,
+    ) -> Option<Self> {
+        let mut shape = Self::empty(format, scaling);
+        let wanted = rows.checked_mul(cols)?;
+        if codes.len() != wanted {
+            return None;
+        }
+        shape.shape(rows, cols);
+        let fits = scales.len() == shape.scales.len() && scales.iter().all(|scale| scale.is_finite() && *scale > 0.0);
+        let finite = codes.iter().all(|&code| format.decode(code).is_finite());
+        (fits && finite).then_some(Self { codes, scales, ..shape })
+    }
+
     /// A quantised copy of a `rows × cols` matrix.
     ///
     /// # Panics

@@ -23,6 +23,13 @@ pub struct Tiles {
     scales: Vec<f64>,
 }
 
+impl Tiles {
+    /// Without memory yet.
+    pub(super) const fn new() -> Self {
+        Self { a: Vec::new(), b: Vec::new(), sums: Vec::new(), scales: Vec::new() }
+    }
+}
+
 /// Values of a decoded tile of each side: 2 MiB that the product packs piece by piece, and 512 KiB.
 const A_TILE: usize = 1 << 19;
 const B_TILE: usize = 1 << 17;

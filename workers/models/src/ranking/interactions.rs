@@ -22,7 +22,11 @@ use super::{
     saved::{self, Builder, Header},
     tasks::{self, Head},
 };
-use crate::{ModelError, Trainable, weights};
+use crate::{
+    ModelError, Trainable,
+    quant::{self, Quantisable},
+    weights,
+};
 
 /// One interaction with its labels.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +51,7 @@ pub(super) struct Asker<'a> {
 }
 
 /// A mixture of experts over interactions.
+#[derive(Clone)]
 pub struct InteractionMmoe {
     params: Params,
     mmoe: Mmoe,
@@ -56,6 +61,7 @@ pub struct InteractionMmoe {
     mixture: Mixture,
 }
 
+#[derive(Clone)]
 struct Tables {
     items: ParamId,
     popularity: ParamId,
@@ -215,7 +221,7 @@ impl InteractionMmoe {
         let user_attributes = tables(USER, user_attributes)?;
         let features = InteractionFeatures { popularity, item_attributes, users, user_attributes };
         features.check().map_err(|e| arrays.corrupt(e))?;
-        Self::build(Builder::saved(arrays), mmoe, tasks, features)
+        quant::open(dir, Self::build(Builder::saved(arrays), mmoe, tasks, features)?)
     }
 
     /// One logit column a task, for rows that each have their own history.
@@ -311,6 +317,13 @@ impl Histories {
 
     fn span(&self, asker: usize) -> Span {
         Span { start: self.offsets[asker], end: self.offsets[asker + 1] }
+    }
+}
+
+impl Quantisable for InteractionMmoe {
+    fn linear_layers(&self) -> Vec<ParamId> {
+        let Tables { query, key, value, .. } = self.tables;
+        [query, key, value].into_iter().chain(self.mixture.linear_layers()).collect()
     }
 }
 

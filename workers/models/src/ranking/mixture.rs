@@ -25,17 +25,20 @@ pub(super) struct Part<'a> {
 }
 
 /// A linear map over parts.
+#[derive(Clone)]
 struct Split {
     weights: Vec<ParamId>,
     bias: ParamId,
 }
 
+#[derive(Clone)]
 struct Tower {
     hidden: (ParamId, ParamId),
     logit: (ParamId, ParamId),
 }
 
 /// The experts, gates and towers.
+#[derive(Clone)]
 pub(super) struct Mixture {
     experts: Split,
     gates: Split,
@@ -104,6 +107,11 @@ impl Mixture {
             })
             .collect::<Result<_, ModelError>>()?;
         Ok(Self { experts, gates, towers, count, dropout: mmoe.dropout as f32 })
+    }
+
+    /// Experts and the hidden layers of towers; gates and logits decide ranks directly.
+    pub(super) fn linear_layers(&self) -> impl Iterator<Item = ParamId> {
+        self.experts.weights.iter().copied().chain(self.towers.iter().map(|tower| tower.hidden.0))
     }
 
     /// One logit column a task.

@@ -20,7 +20,11 @@ use super::{
     saved::{self, Builder, Header},
     tasks::{self, Head},
 };
-use crate::{ModelError, Trainable, weights};
+use crate::{
+    ModelError, Trainable,
+    quant::{self, Quantisable},
+    weights,
+};
 
 /// One row of features with its labels.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +38,7 @@ pub struct TabularRow {
 }
 
 /// A mixture of experts over rows of features.
+#[derive(Clone)]
 pub struct TabularMmoe {
     params: Params,
     mmoe: Mmoe,
@@ -131,7 +136,8 @@ impl TabularMmoe {
                 dir.display()
             )));
         };
-        Self::build(Builder::saved(weights::load_arrays(dir)?), mmoe, tasks, numeric, categorical)
+        let builder = Builder::saved(weights::load_arrays(dir)?);
+        quant::open(dir, Self::build(builder, mmoe, tasks, numeric, categorical)?)
     }
 
     pub(super) fn logits(&self, tape: &mut Tape<'_>, rows: &[&TabularRow]) -> Vec<Var> {
@@ -164,6 +170,12 @@ impl TabularMmoe {
             parts.push(tape.embed(table, &ids));
         }
         tape.concat(&parts)
+    }
+}
+
+impl Quantisable for TabularMmoe {
+    fn linear_layers(&self) -> Vec<ParamId> {
+        self.mixture.linear_layers().collect()
     }
 }
 

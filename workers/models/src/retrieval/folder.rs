@@ -11,7 +11,7 @@ use recmesh_contract::{ItemIndex, Recommend};
 
 use super::header::{Header, ITEM_TABLE};
 use super::{ItemKnn, LazyDecoder, Popularity, SasRec, Transitions};
-use crate::{ModelError, weights};
+use crate::{ModelError, quant, weights};
 
 /// Counts a counting model from the train parts of sequences and writes its folder.
 ///
@@ -37,7 +37,7 @@ pub fn count(
 }
 
 /// Loads a model's folder, ready to answer. With a catalog only its live items are answered; a model over semantic IDs
-/// needs the catalog it was trained on.
+/// needs the catalog it was trained on. Where the folder tells that the model serves quantised, it does.
 ///
 /// # Errors
 /// When a file is missing, corrupted or does not fit the catalog; the message names it.
@@ -47,7 +47,9 @@ pub fn load(dir: &Path, catalog: Option<Arc<Catalog>>) -> Result<Box<dyn Recomme
         RetrievalAlgorithm::Popularity(_) => Popularity::load(dir, &header)?.recommender(catalog),
         RetrievalAlgorithm::ItemKnn(params) => ItemKnn::load(dir, params, &header)?.recommender(catalog),
         RetrievalAlgorithm::Transitions(params) => Transitions::load(dir, params, &header)?.recommender(catalog),
-        RetrievalAlgorithm::SasRec(params) => SasRec::load(dir, params, &header)?.recommender_over(catalog),
+        RetrievalAlgorithm::SasRec(params) => {
+            quant::open(dir, SasRec::load(dir, params, &header)?)?.recommender_over(catalog)
+        }
         RetrievalAlgorithm::LazyDecoder(params) => {
             let Some(catalog) = catalog else {
                 return Err(ModelError::Mismatch(format!(
@@ -55,7 +57,7 @@ pub fn load(dir: &Path, catalog: Option<Arc<Catalog>>) -> Result<Box<dyn Recomme
                     dir.display()
                 )));
             };
-            LazyDecoder::load(dir, params, catalog)?.recommender()
+            quant::open(dir, LazyDecoder::load(dir, params, catalog)?)?.recommender()
         }
     })
 }

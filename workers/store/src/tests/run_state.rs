@@ -23,6 +23,7 @@ fn report(kind: &str, name: &str, state: JobState) -> JobReport {
         omitted: 0,
         digest: None,
         progress: None,
+        quantization: None,
         resources: Resources { wall_seconds: 1.5, cpu_seconds: 2.5, peak_bytes: 1 << 40 },
         message: None,
     }

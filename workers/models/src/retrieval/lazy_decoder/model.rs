@@ -10,15 +10,15 @@ use std::sync::Arc;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{self, CodeLoss, RetrievalAlgorithm};
 use recmesh_contract::{ItemIndex, Recommend};
-use recmesh_kernels::{Params, Span, Tape, Var};
+use recmesh_kernels::{ParamId, Params, Span, Tape, Var};
 
 use super::super::header::{Codes, Header};
 use super::super::sequence::SequenceExample;
 use super::blocks::Shape;
 use super::context::{Context, Tokens};
-use super::layout::Layout;
+use super::layout::{FeedForward, Layout, SelfAttention};
 use super::serve::Server;
-use crate::{ModelError, Trainable, weights};
+use crate::{ModelError, Trainable, quant::Quantisable, weights};
 
 /// OneRec-V2's lazy decoder over the semantic IDs of a catalog.
 #[derive(Clone)]
@@ -215,6 +215,20 @@ impl Trainable for LazyDecoder {
             total = Some(total.map_or(loss, |total| tape.add(total, loss)));
         }
         total.unwrap_or_else(|| tape.constant(1, 1, &[0.0]))
+    }
+}
+
+impl Quantisable for LazyDecoder {
+    fn linear_layers(&self) -> Vec<ParamId> {
+        let own = |it: &SelfAttention| [it.query, it.key, it.value, it.output];
+        let ffn = |it: &FeedForward| [it.up, it.down];
+        let context = self.layout.context.iter().flat_map(|it| own(&it.attention).into_iter().chain(ffn(&it.ffn)));
+        let layers = self
+            .layout
+            .layers
+            .iter()
+            .flat_map(|it| [it.cross.query, it.cross.output].into_iter().chain(own(&it.own)).chain(ffn(&it.ffn)));
+        context.chain([self.layout.kv]).chain(layers).collect()
     }
 }
 

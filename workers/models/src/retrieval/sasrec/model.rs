@@ -11,13 +11,13 @@ use rand_pcg::Pcg64Mcg;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{self, RetrievalAlgorithm, SoftmaxLoss};
 use recmesh_contract::{ItemIndex, Recommend};
-use recmesh_kernels::{Activation, Attention, Params, Span, Tape, Var};
+use recmesh_kernels::{Activation, Attention, ParamId, Params, Span, Tape, Var};
 
 use super::super::header::Header;
 use super::super::sequence::SequenceExample;
 use super::layout::{Block, Layout, Norm};
 use super::serve::Server;
-use crate::{ModelError, Trainable, weights};
+use crate::{ModelError, Trainable, quant::Quantisable, weights};
 
 /// Self-attentive sequential recommendation over item indices.
 #[derive(Clone, Debug)]
@@ -193,6 +193,16 @@ impl Trainable for SasRec {
                 tape.sampled_softmax_loss(hidden, self.layout.item, &targets, &negatives, None)
             }
         }
+    }
+}
+
+impl Quantisable for SasRec {
+    fn linear_layers(&self) -> Vec<ParamId> {
+        let layers = |block: &Block| {
+            let Block { query, key, value, output, up, down, .. } = *block;
+            [query, key, value, output, up, down]
+        };
+        self.layout.blocks.iter().flat_map(layers).collect()
     }
 }
 
