@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs only Rust; what needs more says so.
 CARGO ?= cargo
-.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-serving chart image bundle
+.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-serving cuda chart image bundle
 
 up: ## build, train the quickstart and serve it on 127.0.0.1:8080
 	$(CARGO) run --bin recmesh -- up -f examples/quickstart.yaml
@@ -36,6 +36,10 @@ crds: ## rewrite crds/yaml from the types
 
 licences: ## check licences, sources and duplicate versions; needs cargo-deny
 	$(CARGO) deny check licenses bans sources
+
+cuda: ## compile the CUDA kernels for sm_90a and run them on a CPU emulator; needs python3 and g++, no GPU
+	python3 workers/kernels/cuda/compile.py
+	python3 workers/kernels/cuda/emulate.py
 
 bench: ## building blocks beside plain ways of doing the same; `make bench ONLY=decode` runs a part
 	$(CARGO) bench --bench micro -- $(ONLY)
