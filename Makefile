@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs only Rust; what needs more says so.
 CARGO ?= cargo
-.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-serving chart image bundle
+.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-serving cuda test-cuda gpu-suite chart image bundle
 
 up: ## build, train the quickstart and serve it on 127.0.0.1:8080
 	$(CARGO) run --bin recmesh -- up -f examples/quickstart.yaml
@@ -26,6 +26,7 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p recmesh-store --all-targets --features object-store -- -D warnings
+	$(CARGO) clippy -p recmesh-kernels --all-targets --features cuda -- -D warnings
 	$(CARGO) clippy --test cluster -- -D warnings
 
 fmt:
@@ -36,6 +37,17 @@ crds: ## rewrite crds/yaml from the types
 
 licences: ## check licences, sources and duplicate versions; needs cargo-deny
 	$(CARGO) deny check licenses bans sources
+
+cuda: ## compile the CUDA kernels for sm_90a and run them on a CPU emulator; needs python3 and g++, no GPU
+	python3 workers/kernels/cuda/compile.py
+	python3 workers/kernels/cuda/emulate.py
+
+test-cuda: ## what of the CUDA side can be tested without a device
+	$(CARGO) test -p recmesh-kernels --features cuda --lib --bin recmesh-gpu-suite -- cuda:: date::
+
+gpu-suite: ## one program that checks and measures the CUDA kernels where there is a device: docs/gpu.md
+	$(CARGO) build --release -p recmesh-kernels --features cuda --bin recmesh-gpu-suite
+	strip -o $(TARGET)/recmesh-gpu-suite $(TARGET)/release/recmesh-gpu-suite
 
 bench: ## building blocks beside plain ways of doing the same; `make bench ONLY=decode` runs a part
 	$(CARGO) bench --bench micro -- $(ONLY)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Makes an OCI image archive of one layer out of a folder: mkimage.py OUT.tar NAME:TAG FOLDER.
+"""Makes an OCI image archive of one layer out of a folder: mkimage.py OUT.tar NAME:TAG FOLDER [SETTINGS].
+
+SETTINGS is what a container runs, as JSON (`{"Entrypoint": ["/bin/sleep", "infinity"]}`); without it, our program.
 
 The same folder gives the same bytes: names are sorted, times, owners and modes are set, and the layer is not compressed,
 because compressors differ from version to version. Everything belongs to root; the program runs as 65532.
@@ -64,7 +66,23 @@ def document(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def image(name, folder):
+def ours(tag):
+    """What a container of our own runs."""
+    return {
+        "Entrypoint": ["/usr/bin/recmesh"],
+        "Env": ["PATH=/usr/bin", f"SSL_CERT_FILE={CERTIFICATES}"],
+        "User": USER,
+        "WorkingDir": "/",
+        "Labels": {
+            "org.opencontainers.image.title": "recmesh",
+            "org.opencontainers.image.version": tag,
+            "org.opencontainers.image.licenses": "Apache-2.0",
+            "org.opencontainers.image.source": "https://github.com/recmesh/recmesh",
+        },
+    }
+
+
+def image(name, folder, settings=None):
     """The files of the archive by path, and the digest of the image."""
     tag = name.rpartition(":")[2]
     layer = layer_of(folder)
@@ -72,18 +90,7 @@ def image(name, folder):
         "architecture": ARCHITECTURES.get(platform.machine(), platform.machine()),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
-        "config": {
-            "Entrypoint": ["/usr/bin/recmesh"],
-            "Env": ["PATH=/usr/bin", f"SSL_CERT_FILE={CERTIFICATES}"],
-            "User": USER,
-            "WorkingDir": "/",
-            "Labels": {
-                "org.opencontainers.image.title": "recmesh",
-                "org.opencontainers.image.version": tag,
-                "org.opencontainers.image.licenses": "Apache-2.0",
-                "org.opencontainers.image.source": "https://github.com/recmesh/recmesh",
-            },
-        },
+        "config": settings or ours(tag),
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + digest(layer)]},
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "charts/image/mkimage.py"}],
     })
@@ -123,10 +130,10 @@ def write(out, files):
 
 
 def main():
-    if len(sys.argv) != 4 or ":" not in sys.argv[2]:
+    if len(sys.argv) not in (4, 5) or ":" not in sys.argv[2]:
         sys.exit(__doc__)
-    out, name, folder = sys.argv[1:]
-    files, image_digest = image(name, folder)
+    out, name, folder, *settings = sys.argv[1:]
+    files, image_digest = image(name, folder, *map(json.loads, settings))
     write(out, files)
     print(f"{out}: {name}@{image_digest}, {sum(map(len, files.values())) / 1e6:.1f} MB")
 

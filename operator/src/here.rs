@@ -297,8 +297,23 @@ fn updated_ready(seen: bool, all: i32, updated: i32, ready: Option<i32>) -> i32 
     if seen { (ready.unwrap_or(0) - former).clamp(0, updated) } else { 0 }
 }
 
+/// The resource that an object is made for: its controller; of a pod, whose controller is a workload, what its labels
+/// say. A label of anything else may have been changed by hand.
+#[must_use]
+pub fn owner(meta: &ObjectMeta) -> Option<(Kind, &str)> {
+    let controller = meta.owner_references.iter().flatten().find(|it| it.controller == Some(true));
+    match controller {
+        Some(it) if it.api_version == names::API_VERSION => Some((Kind::parse(&it.kind)?, &it.name)),
+        Some(_) => {
+            let ours = label(meta, names::MANAGED_BY) == Some(names::OPERATOR);
+            ours.then(|| Some((Kind::parse(label(meta, names::KIND)?)?, label(meta, names::NAME)?)))?
+        }
+        None => None,
+    }
+}
+
 fn belongs(meta: &ObjectMeta, kind: Kind, name: &str) -> bool {
-    label(meta, names::NAME) == Some(name) && label(meta, names::KIND) == Some(kind.as_str())
+    owner(meta) == Some((kind, name))
 }
 
 fn works_for(meta: &ObjectMeta, kind: Kind, name: &str) -> bool {

@@ -159,8 +159,10 @@ pub enum Work {
     Made {
         /// The version.
         version: String,
-        /// What it told, where the status does not say it yet.
+        /// What it told, while its pod is there to ask.
         report: Option<Box<JobReport>>,
+        /// Whether the status says so already.
+        noted: bool,
     },
     /// There is no Job yet.
     Absent,

@@ -51,7 +51,6 @@ fn the_operator_never_writes_what_people_declare() {
                 let allowed: &[&str] = match resource.split_once('/') {
                     None => &["get", "list", "watch"],
                     Some((_, "status")) => &["patch"],
-                    Some((_, "finalizers")) => &["update"],
                     Some(_) => &[],
                 };
                 assert_eq!(strings(&rule["verbs"]), allowed, "{}: {role}: {resource}", case.name);

@@ -29,8 +29,9 @@ if [[ ! -f $IMAGES/tools.tar ]]; then
         done
     done
     busybox --list | while read -r name; do [[ -e $root/bin/$name ]] || ln -s busybox "$root/bin/$name"; done
-    "$HERE/mkimage.py" "$IMAGES/pause.tar" localhost/pause:1 "$root" '["/bin/sleep", "infinity"]'
-    "$HERE/mkimage.py" "$IMAGES/tools.tar" localhost/tools:1 "$root" '["/bin/sh"]'
+    make=$HERE/../../charts/image/mkimage.py environment='"Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]'
+    "$make" "$IMAGES/pause.tar" localhost/pause:1 "$root" "{\"Entrypoint\": [\"/bin/sleep\", \"infinity\"], $environment}"
+    "$make" "$IMAGES/tools.tar" localhost/tools:1 "$root" "{\"Entrypoint\": [\"/bin/sh\"], $environment}"
 fi
 for name in pause tools; do
     runtime images ls -q | grep -qx "localhost/$name:1" || runtime images import "$IMAGES/$name.tar"

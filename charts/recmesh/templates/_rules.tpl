@@ -21,10 +21,6 @@
 - apiGroups: [recmesh.dev]
   resources: {{ include "recmesh.resources" (dict "suffix" "/status") }}
   verbs: [patch]
-# Owner references that block deletion ask for this where the cluster enforces it.
-- apiGroups: [recmesh.dev]
-  resources: {{ include "recmesh.resources" (dict "suffix" "/finalizers") }}
-  verbs: [update]
 # Server-side apply: patch, and create where there is nothing yet; get, so that nobody else's object is taken.
 - apiGroups: [""]
   resources: [configmaps, services]

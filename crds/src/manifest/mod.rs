@@ -133,6 +133,10 @@ impl Found {
         };
         if let Some(name) = &name {
             self.unique(file, kind, name, namespace.as_ref(), &positions);
+            if let Some(message) = refused(name) {
+                let at = position_near(&positions, "/metadata/name").unwrap_or(node.at);
+                self.error(file, at, Some(&subject), "metadata.name", message);
+            }
         }
 
         let check = &CHECKS[kind as usize];
@@ -233,6 +237,22 @@ impl Found {
             }
         }
     }
+}
+
+/// Why a resource may not have a name that is one: in a cluster, names of jobs, workers and routes are made from it. The
+/// chart's admission policy refuses the same.
+fn refused(name: &str) -> Option<&'static str> {
+    let digits = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    if name.len() > 40 {
+        return Some("a name is at most 40 characters: names of jobs and workers are made from it");
+    }
+    if name.rsplit_once('-').is_some_and(|(_, end)| end.len() == 8 && end.chars().all(digits)) {
+        return Some(
+            "a name may not end in '-' and eight hexadecimal digits: it could be taken for a generation of another resource",
+        );
+    }
+    let route = "a name may not end in '-route': it could be taken for the route of a Pipeline";
+    name.ends_with("-route").then_some(route)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ mod subset;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
@@ -60,18 +60,17 @@ impl Applier {
     ///
     /// # Errors
     /// The first failure; what comes after it is not tried.
-    pub async fn carry_out<K: Declared>(&self, subject: &Subject, of: &K, wanted: &Outcome) -> Result<(), Failure> {
-        let owner = owner_reference(of);
+    pub async fn carry_out(&self, subject: &Subject, wanted: &Outcome) -> Result<(), Failure> {
         for child in &wanted.apply {
             match child {
-                Child::Job(object) => self.apply(subject, &owner, (**object).clone()).await?,
-                Child::Deployment(object) => self.apply(subject, &owner, (**object).clone()).await?,
-                Child::StatefulSet(object) => self.apply(subject, &owner, (**object).clone()).await?,
-                Child::Service(object) => self.apply(subject, &owner, (**object).clone()).await?,
-                Child::ConfigMap(object) => self.apply(subject, &owner, (**object).clone()).await?,
-                Child::PodDisruptionBudget(object) => self.apply(subject, &owner, (**object).clone()).await?,
-                Child::HorizontalPodAutoscaler(object) => self.apply(subject, &owner, (**object).clone()).await?,
-                Child::ScaledObject(object) => self.apply_scaled(subject, &owner, (**object).clone()).await?,
+                Child::Job(object) => self.apply(subject, (**object).clone()).await?,
+                Child::Deployment(object) => self.apply(subject, (**object).clone()).await?,
+                Child::StatefulSet(object) => self.apply(subject, (**object).clone()).await?,
+                Child::Service(object) => self.apply(subject, (**object).clone()).await?,
+                Child::ConfigMap(object) => self.apply(subject, (**object).clone()).await?,
+                Child::PodDisruptionBudget(object) => self.apply(subject, (**object).clone()).await?,
+                Child::HorizontalPodAutoscaler(object) => self.apply(subject, (**object).clone()).await?,
+                Child::ScaledObject(object) => self.apply_scaled(subject, (**object).clone()).await?,
             }
         }
         for ChildRef { kind, name } in &wanted.delete {
@@ -93,8 +92,8 @@ impl Applier {
         Ok(())
     }
 
-    async fn apply<M: Made>(&self, subject: &Subject, by: &OwnerReference, mut object: M) -> Result<(), Failure> {
-        let name = own(object.meta_mut(), subject, by);
+    async fn apply<M: Made>(&self, subject: &Subject, mut object: M) -> Result<(), Failure> {
+        let name = object.meta().name.clone().unwrap_or_default();
         let what = format!("{} {}/{name}", M::kind(&()), subject.namespace);
         // A field that is wished no more shows in nothing that is still wished: the digest of the whole tells.
         let rendered = rendered(value(&what, &object)?);
@@ -226,35 +225,12 @@ fn value<M: Made>(what: &str, object: &M) -> Result<Value, Failure> {
         .map_err(|source| Failure::Unavailable { what: what.to_owned(), source: kube::Error::SerdeError(source) })
 }
 
-/// Makes an object the resource's own; its name.
-fn own(meta: &mut ObjectMeta, subject: &Subject, by: &OwnerReference) -> String {
-    meta.namespace = Some(subject.namespace.clone());
-    meta.owner_references.get_or_insert_with(|| vec![by.clone()]);
-    meta.name.clone().unwrap_or_default()
-}
-
-/// The resource as an owner: its objects go with it. They do not keep it from going, which would take the right to
-/// change its finalizers.
-fn owner_reference<K: Declared>(of: &K) -> OwnerReference {
-    OwnerReference {
-        api_version: K::api_version(&()).into_owned(),
-        kind: K::kind(&()).into_owned(),
-        name: of.meta().name.clone().unwrap_or_default(),
-        uid: of.meta().uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: None,
-    }
-}
-
 /// Refuses to touch what is not this resource's.
 fn check_owner(what: &str, meta: &ObjectMeta, subject: &Subject) -> Result<(), Failure> {
-    let ours = meta.labels.as_ref().and_then(|labels| labels.get(names::MANAGED_BY)).map(String::as_str);
     let message = match owner(meta) {
-        Some(owner) if ours == Some(names::OPERATOR) && owner == *subject => return Ok(()),
-        Some(owner) if ours == Some(names::OPERATOR) => {
-            format!("the name belongs to {} {}; rename one of the two resources", owner.kind, owner.name)
-        }
-        _ => "there is one already that RecMesh has not made; rename or delete it".to_owned(),
+        Some(owner) if owner == *subject => return Ok(()),
+        Some(owner) => format!("the name belongs to {} {}; rename one of the two resources", owner.kind, owner.name),
+        None => "there is one already that RecMesh has not made; rename or delete it".to_owned(),
     };
     Err(Failure::Refused { what: what.to_owned(), message })
 }

@@ -9,7 +9,6 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{
     Api,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
@@ -17,7 +16,7 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Applier, check_owner, own};
+use super::{Applier, check_owner};
 use crate::{failure::Failure, names, outcome::Subject};
 
 /// What was written last, by namespace and name; `None` for what was deleted.
@@ -39,13 +38,8 @@ impl Scaled {
 }
 
 impl Applier {
-    pub(super) async fn apply_scaled(
-        &self,
-        subject: &Subject,
-        by: &OwnerReference,
-        mut object: DynamicObject,
-    ) -> Result<(), Failure> {
-        let name = own(&mut object.metadata, subject, by);
+    pub(super) async fn apply_scaled(&self, subject: &Subject, object: DynamicObject) -> Result<(), Failure> {
+        let name = object.metadata.name.clone().unwrap_or_default();
         let key = (subject.namespace.clone(), name.clone());
         let what = format!("ScaledObject {}/{name}", subject.namespace);
         let failed = |error| Failure::new(what.clone(), error);

@@ -87,7 +87,7 @@ impl Looks {
             self.notices.forget(subject);
             return Ok(None);
         };
-        let applied = self.applier.carry_out(subject, &*known, &outcome).await;
+        let applied = self.applier.carry_out(subject, &outcome).await;
         let (wanted, refused) = with_refusal::<K>(subject, &known, &outcome, applied)?;
         let told = known.status();
         if let Some(wanted) = wanted

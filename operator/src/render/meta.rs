@@ -48,7 +48,8 @@ impl Owner {
                 name: self.key.name.clone(),
                 uid: self.uid.clone(),
                 controller: Some(true),
-                block_owner_deletion: Some(true),
+                // The right to change the owner's finalizers would be needed to hold it back.
+                block_owner_deletion: None,
             }]),
             ..ObjectMeta::default()
         }

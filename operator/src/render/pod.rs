@@ -254,8 +254,8 @@ fn toleration(asked: &config::Toleration) -> Toleration {
     });
     Toleration {
         key: key.clone(),
-        operator: Some(if value.is_some() && key.is_some() { "Equal" } else { "Exists" }.to_owned()),
-        value: value.clone().filter(|_| key.is_some()),
+        operator: Some(if value.is_some() { "Equal" } else { "Exists" }.to_owned()),
+        value: value.clone(),
         effect: effect.map(str::to_owned),
         toleration_seconds: None,
     }

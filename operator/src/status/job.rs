@@ -62,11 +62,11 @@ pub fn progress(work: &Work) -> Option<ProgressStatus> {
     report.progress.as_ref().map(ProgressStatus::from)
 }
 
-/// What a job told at its end, where the status does not hold it yet.
+/// What a job told at its end, while it can be asked: a status that somebody has edited is put right by it.
 #[must_use]
 pub fn news(work: &Work) -> Option<(&String, &JobReport)> {
     match work {
-        Work::Made { version, report: Some(report) } => Some((version, report)),
+        Work::Made { version, report: Some(report), .. } => Some((version, report)),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use recmesh_crds::{Kind, ModelKind, Pipeline};
 
 use crate::{
-    here::{Here, label, name_of},
+    here::{Here, label, name_of, owner},
     names,
     outcome::Subject,
     references,
@@ -86,9 +86,8 @@ impl Affected<'_> {
                         && label(&map.metadata, names::COMPONENT) == Some(names::WORKER)
                         && (served.is_empty() || served.values().any(|place| place.service.as_str() == name_of(map)))
                 }) {
-                    let kind = label(&map.metadata, names::KIND).and_then(Kind::parse);
-                    if let (Some(kind), Some(owner)) = (kind, label(&map.metadata, names::NAME)) {
-                        self.add(kind, owner);
+                    if let Some((kind, name)) = owner(&map.metadata) {
+                        self.add(kind, name);
                     }
                 }
             }

@@ -88,7 +88,7 @@ pub fn order(here: &Here<'_>, owner: &Owner, request: &Request, planned: &Planne
         let fix = "make it with store.claim or store.uri and build the image anew";
         trouble.message += &format!("; store.image in the Helm values, {image}, is read-only: {fix}");
     }
-    let made = matches!(work, Work::Made { report: None, .. });
+    let made = matches!(work, Work::Made { noted: true, .. });
     if let Err(objection) = possible(here, config)
         && !made
     {
@@ -131,7 +131,7 @@ fn objects(
     work: &Work,
 ) -> (Vec<Child>, Vec<ChildRef>) {
     let queued = request.queue.as_deref().filter(|_| !request.suspend);
-    let noted = matches!(work, Work::Made { report: None, .. });
+    let noted = matches!(work, Work::Made { noted: true, .. });
     let order = JobOrder {
         config,
         pod: &request.pod,

@@ -9,6 +9,7 @@ use recmesh_contract::{ArtifactId, ArtifactKind, JobReport, Name, Version};
 use recmesh_crds::{Kind, condition};
 use recmesh_plan::{JobKey, Model, PlannedJob, Valid, job_config};
 
+use super::work::told;
 use crate::{
     here::Here,
     names, reason,
@@ -70,16 +71,24 @@ pub fn noted(here: &Here<'_>, kind: Kind, name: &str) -> Noted {
     noted.unwrap_or_default()
 }
 
+/// A version that a status notes; its Job, while it can be asked, knows better than whoever wrote the status last.
 fn version(here: &Here<'_>, key: &JobKey, digest: &Version) -> Option<Version> {
     let noted = noted(here, key.kind, key.name.as_str());
-    (noted.made_from.as_deref() == Some(digest.as_str())).then(|| Version::parse(&noted.version?))?
+    if noted.made_from.as_deref() != Some(digest.as_str()) {
+        return None;
+    }
+    let told = told(here, &names::job(key.kind, key.name.as_str(), digest)).and_then(|report| report.produced);
+    told.map(|made| made.version).or_else(|| Version::parse(&noted.version?))
 }
 
-/// The digest of a tokenizer's catalog, as its status tells it.
+/// The digest of a tokenizer's catalog, as its Job or else its status tells it.
 #[must_use]
 pub fn catalog(here: &Here<'_>, tokenizer: &ArtifactId) -> String {
-    let status = here.tokenizer(tokenizer.name.as_str()).and_then(|it| it.status.clone());
-    status.and_then(|status| status.catalog).unwrap_or_default()
+    let Some(status) = here.tokenizer(tokenizer.name.as_str()).and_then(|it| it.status.clone()) else {
+        return String::new();
+    };
+    let told = status.job.and_then(|job| told(here, &job)).filter(|report| report.produced.as_ref() == Some(tokenizer));
+    told.and_then(|report| report.digest).or(status.catalog).unwrap_or_default()
 }
 
 impl Planned {

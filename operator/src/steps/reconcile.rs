@@ -256,7 +256,7 @@ impl Outcome {
             self.poll = making.job.and_then(|job| Name::new(job).ok());
         }
         // What is made shows in what is told to others only once the status says so.
-        if let Ok(Work::Made { report: Some(_), .. } | Work::Lost) = making.work {
+        if let Ok(Work::Made { noted: false, .. } | Work::Lost) = making.work {
             self.again = Some(SOON);
         }
         self.apply.extend(making.apply);

@@ -1,8 +1,8 @@
 //! Where the job of a resource stands.
 //!
 //! In: what the job is told, what the status says, the Job and its pods, what the running pod told last. Out: one of a
-//! closed list. A status that says that the version was made from this very configuration settles it, whether the Job
-//! is still there or not: a Job that is done never runs again.
+//! closed list. What a Job that is complete told settles it; when the Job is gone, a status that says that the version
+//! was made from this very configuration. A Job that is done never runs again.
 
 use std::sync::Arc;
 
@@ -27,22 +27,25 @@ pub fn work(here: &Here<'_>, key: &JobKey, config: &JobConfig, asked: &PodParams
     let digest = config.digest();
     let name = names::job(key.kind, key.name.as_str(), &digest);
     let noted = noted(here, key.kind, key.name.as_str());
-    if let Some(version) = noted.version.filter(|_| noted.made_from.as_deref() == Some(digest.as_str())) {
-        return Work::Made { version, report: None };
+    let noted = noted.version.filter(|_| noted.made_from.as_deref() == Some(digest.as_str()));
+    if let Some(report) = told(here, &name)
+        && let Some(made) = &report.produced
+    {
+        let version = made.version.to_string();
+        let noted = noted.as_ref() == Some(&version);
+        return Work::Made { version, report: Some(Box::new(report)), noted };
+    }
+    if let Some(version) = noted {
+        return Work::Made { version, report: None, noted: true };
     }
     let Some(job) = here.job(&name) else { return Work::Absent };
     if job.metadata.deletion_timestamp.is_some() {
         return Work::Pending(None);
     }
-    let pods = here.pods_of_job(&name);
     if ended(&job, "Complete") {
-        let report = last_report(&pods).or_else(|| here.world.told.report(here.namespace, &name));
-        let made = report.as_ref().and_then(|it| it.produced.as_ref()).map(|made| made.version.to_string());
-        return match (made, report) {
-            (Some(version), Some(report)) if done(&report) => Work::Made { version, report: Some(Box::new(report)) },
-            _ => Work::Lost,
-        };
+        return Work::Lost;
     }
+    let pods = here.pods_of_job(&name);
     if ended(&job, "Failed") {
         return Work::Failed(failure(&job, &pods, asked));
     }
@@ -55,6 +58,14 @@ pub fn work(here: &Here<'_>, key: &JobKey, config: &JobConfig, asked: &PodParams
         return Work::Running { report, trouble };
     }
     Work::Pending(trouble)
+}
+
+/// What a Job that is complete, and is still there, told at its end.
+#[must_use]
+pub fn told(here: &Here<'_>, job: &str) -> Option<JobReport> {
+    here.job(job).filter(|job| job.metadata.deletion_timestamp.is_none() && ended(job, "Complete"))?;
+    let report = last_report(&here.pods_of_job(job)).or_else(|| here.world.told.report(here.namespace, job));
+    report.filter(done)
 }
 
 fn done(report: &JobReport) -> bool {

@@ -116,6 +116,26 @@ async fn a_hand_edit_of_what_is_ours_is_put_right_and_of_what_is_not_is_kept() {
     assert_eq!((writes, server.writes_to("/jobs/job-d").len()), (2, 2));
 }
 
+/// An object is known by its owner: labels that lead elsewhere, or that hide it from our watch, come back.
+#[tokio::test(start_paused = true)]
+async fn labels_that_a_hand_changes_come_back() {
+    for (label, value) in [
+        ("recmesh.dev/name", json!("other")),
+        ("recmesh.dev/kind", json!("Nothing")),
+        ("app.kubernetes.io/managed-by", json!("somebody")),
+    ] {
+        let server = Server::default();
+        declare(&server, "d");
+        let _operator = start(&server, "one", alone());
+        calm().await;
+        let path = format!("{JOBS}/shop/job-d");
+        let before = server.get(&path).unwrap()["metadata"]["labels"].clone();
+        server.edit(&path, |job| job["metadata"]["labels"][label] = value.clone());
+        calm().await;
+        assert_eq!(server.get(&path).unwrap()["metadata"]["labels"], before, "{label}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_job_that_is_made_keeps_its_pods_when_the_operator_is_upgraded() {
     let server = Server::default();

@@ -9,6 +9,8 @@ use serde_json::json;
 use crate::{
     controllers::Steps,
     outcome::{Child, Notice, Outcome, Subject},
+    render::meta::Owner,
+    terms::Key,
     world::World,
 };
 
@@ -26,11 +28,14 @@ fn reconcile(world: &World, subject: &Subject) -> Option<Outcome> {
     let job = format!("job-{name}");
     let live = world.children.jobs.get(&ObjectRef::<Job>::new(&job).within(namespace));
     let live_status = live.and_then(|job| job.status.clone()).unwrap_or_default();
+    let owner = Owner {
+        key: Key::new(Kind::Dataset, name.as_str()),
+        namespace: namespace.clone(),
+        uid: dataset.metadata.uid.clone().unwrap_or_default(),
+        generation: dataset.metadata.generation,
+    };
     let mut wished: Job = serde_json::from_value(json!({
-        "metadata": {"name": job, "labels": {
-            "app.kubernetes.io/managed-by": "recmesh-operator",
-            "recmesh.dev/kind": "Dataset", "recmesh.dev/name": name,
-        }},
+        "metadata": owner.meta(&job, owner.labels("job", &[])),
         "spec": {"parallelism": 1, "template": {"spec": {"restartPolicy": "Never",
             "containers": [{"name": "main", "image": world.config.image.reference}]}}},
     }))

@@ -15,11 +15,10 @@ use kube::{
     Resource,
     core::{NamespaceResourceScope, ObjectMeta},
 };
-use recmesh_crds::Kind;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Caches;
-use crate::{cache::Cache, names, outcome::Subject};
+use crate::{cache::Cache, here, outcome::Subject};
 
 /// What `kubectl apply` remembers: as large as the object itself, and read by nobody here.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -56,15 +55,11 @@ pub fn slim(meta: &mut ObjectMeta) {
     }
 }
 
-/// The resource that an object is made for, by its labels.
+/// The resource that an object is made for.
 #[must_use]
 pub fn owner(meta: &ObjectMeta) -> Option<Subject> {
-    let labels = meta.labels.as_ref()?;
-    Some(Subject {
-        kind: Kind::parse(labels.get(names::KIND)?)?,
-        namespace: meta.namespace.clone()?,
-        name: labels.get(names::NAME)?.clone(),
-    })
+    let (kind, name) = here::owner(meta)?;
+    Some(Subject { kind, namespace: meta.namespace.clone()?, name: name.to_owned() })
 }
 
 macro_rules! made {

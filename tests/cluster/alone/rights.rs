@@ -11,9 +11,7 @@ use crate::{
 };
 
 /// Rights that the audit log cannot show.
-const UNSEEN: [(&str, &str); 9] = [
-    // Asked for by admission when an owner reference blocks deletion; without it every object of ours is refused.
-    ("/finalizers", " update"),
+const UNSEEN: [(&str, &str); 8] = [
     // Watches begin with a streamed list; an API server that does not stream is asked for a list.
     ("", " list"),
     // A resource is read by itself only when it cannot be decoded, which `definitions` shows.

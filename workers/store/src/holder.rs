@@ -26,26 +26,32 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// The living holder of `folder`, where one has told.
-    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+    /// Whether a living process holds `folder`.
+    pub(crate) fn lives(folder: &Path) -> Result<bool> {
         let lock = folder.join(LOCK);
         let file = match File::open(&lock) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             other => other.map_err(StoreError::io(&lock, "open"))?,
         };
         // Shared, so that two processes that look do not take each other for the holder.
         match file.try_lock_shared() {
-            Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => {
-                let record = folder.join(RECORD);
-                match fs::read(&record) {
-                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                    Err(error) => Err(StoreError::io(&record, "read")(error)),
-                    // Written by another version, perhaps: then it tells nothing.
-                    Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-                }
-            }
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
             Err(TryLockError::Error(error)) => Err(StoreError::io(&lock, "lock")(error)),
+        }
+    }
+
+    /// The living holder of `folder`, where one has told.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+        if !Self::lives(folder)? {
+            return Ok(None);
+        }
+        let record = folder.join(RECORD);
+        match fs::read(&record) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(&record, "read")(error)),
+            // Written by another version, perhaps: then it tells nothing.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         }
     }
 }

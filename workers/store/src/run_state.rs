@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recmesh_contract::{JobReport, Name, Release};
+use recmesh_contract::{JobReport, JobState, Name, Release};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -41,7 +41,8 @@ pub struct Records {
 impl Records {
     const FILE: &str = "records.json";
 
-    /// Reads the records of `folder` as of the last change; empty where no run has been. Waits for nobody.
+    /// Reads the records of `folder` as of the last change; empty where no run has been. Waits for nobody. A job that
+    /// ran when its process was killed has failed: nobody works on it.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged.
@@ -50,8 +51,21 @@ impl Records {
         match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(StoreError::io(&path, "read")(error)),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(record(&path)),
+            Ok(bytes) => {
+                let mut records: Self = serde_json::from_slice(&bytes).map_err(record(&path))?;
+                if !Holder::lives(folder)? {
+                    records.reports.iter_mut().for_each(interrupted);
+                }
+                Ok(records)
+            }
         }
+    }
+}
+
+fn interrupted(report: &mut JobReport) {
+    if report.state == JobState::Running {
+        report.state = JobState::Failed;
+        report.message = Some("its process ended before it was done: start it again".to_owned());
     }
 }
 

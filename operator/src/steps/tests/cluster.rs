@@ -385,10 +385,13 @@ impl Cluster {
     }
 
     pub fn put_pod(&mut self, name: &str, labels: &[(&str, &str)], status: Value) {
-        let labels: BTreeMap<&str, &str> = labels.iter().copied().collect();
+        let mut labels: BTreeMap<&str, &str> = labels.iter().copied().collect();
+        labels.insert("app.kubernetes.io/managed-by", "recmesh-operator");
+        // Its controller is not ours: a ReplicaSet, a StatefulSet, a Job.
+        let controller = json!({"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": "", "controller": true});
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
+            "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels, "ownerReferences": [controller]},
             "spec": {"containers": []},
             "status": status,
         });

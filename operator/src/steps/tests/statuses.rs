@@ -1,7 +1,7 @@
 //! What resources say of themselves when something is wrong: a table a kind of trouble.
 
 use recmesh_contract::{JobProgress, JobReport};
-use recmesh_crds::{Kind, Pipeline, RetrievalModel};
+use recmesh_crds::{Dataset, Kind, Pipeline, RetrievalModel, Tokenizer};
 use serde_json::{Value, json};
 
 use super::{
@@ -158,6 +158,29 @@ fn a_complete_job_whose_report_is_lost_is_no_version() {
     cluster.end_job(name_of(&job), 0, &report(&job));
     cluster.settle();
     assert_eq!(cluster.condition(Kind::Dataset, "world", "Ready").unwrap().0, "True");
+}
+
+/// What a job told outweighs what a status says, as long as the job is there.
+#[test]
+fn an_edited_status_is_put_right_by_the_job() {
+    let mut cluster = Cluster::with(SHOP);
+    cluster.run();
+    // Every edit here counts as one of the spec.
+    let told = |cluster: &mut Cluster, kind, name| {
+        cluster.status(kind, name).to_string().replace("\"observedGeneration\":2", "\"observedGeneration\":1")
+    };
+    let before = (told(&mut cluster, Kind::Dataset, "world"), told(&mut cluster, Kind::Tokenizer, "ids"));
+    let route = cluster.route("home");
+    cluster.edit::<Dataset>("world", |it| {
+        let status = it.status.as_mut().unwrap();
+        (status.version, status.rows) = (Some("000000000000".to_owned()), Some(7));
+    });
+    cluster.edit::<Tokenizer>("ids", |it| it.status.as_mut().unwrap().catalog = Some("sha256:0".to_owned()));
+    assert_eq!(cluster.reconcile(Kind::Pipeline, "home").apply.len(), 1, "the route alone");
+    cluster.settle();
+    let after = (told(&mut cluster, Kind::Dataset, "world"), told(&mut cluster, Kind::Tokenizer, "ids"));
+    assert_eq!(after, before);
+    assert_eq!(cluster.route("home"), route);
 }
 
 #[test]

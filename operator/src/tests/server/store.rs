@@ -18,12 +18,18 @@ pub struct Store {
     objects: BTreeMap<Target, Value>,
     /// What each manager applied last.
     applied: BTreeMap<(Target, String), Value>,
-    history: Vec<(u64, Target, Value)>,
+    history: Vec<(u64, Target, Happened)>,
     /// Watches from before this version must list anew.
     oldest: u64,
     pub watchers: Vec<Watcher>,
     pub terminating: BTreeSet<String>,
     uids: u64,
+}
+
+/// An event, and the object before it.
+struct Happened {
+    before: Option<Value>,
+    event: Value,
 }
 
 /// An open watch.
@@ -98,9 +104,9 @@ impl Store {
             let _ = lines.send(json!({"type": "ERROR", "object": status(410, "Expired", "too old resource version")}));
             return answer;
         } else {
-            for (_, target, event) in self.history.iter().filter(|(version, ..)| *version > from) {
-                if fits(asked, target, &event["object"]) {
-                    let _ = lines.send(event.clone());
+            for (_, target, happened) in self.history.iter().filter(|(version, ..)| *version > from) {
+                if let Some(event) = happened.seen(asked, target) {
+                    let _ = lines.send(event);
                 }
             }
         }
@@ -212,7 +218,7 @@ impl Store {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         self.objects.insert(target.clone(), object.clone());
-        self.tell(target, if live.is_some() { "MODIFIED" } else { "ADDED" }, object.clone());
+        self.tell(target, if live.is_some() { "MODIFIED" } else { "ADDED" }, live, object.clone());
         object
     }
 
@@ -221,15 +227,29 @@ impl Store {
         self.applied.retain(|(of, _), _| of != target);
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        self.tell(target, "DELETED", object);
+        self.tell(target, "DELETED", None, object);
     }
 
-    fn tell(&mut self, target: &Target, kind: &str, object: Value) {
-        let event = json!({"type": kind, "object": object});
-        self.history.push((self.version, target.clone(), event.clone()));
+    fn tell(&mut self, target: &Target, kind: &str, before: Option<Value>, object: Value) {
+        let happened = Happened { before, event: json!({"type": kind, "object": object}) };
         self.watchers.retain(|watcher| {
-            !fits(&watcher.asked, target, &event["object"]) || watcher.lines.send(event.clone()).is_ok()
+            happened.seen(&watcher.asked, target).is_none_or(|event| watcher.lines.send(event).is_ok())
         });
+        self.history.push((self.version, target.clone(), happened));
+    }
+}
+
+impl Happened {
+    /// What a watch is told: of an object whose labels no longer are those it asked for, that it is gone.
+    fn seen(&self, asked: &Asked, target: &Target) -> Option<Value> {
+        let object = &self.event["object"];
+        let fitted = self.before.as_ref().map(|before| fits(asked, target, before));
+        match (fits(asked, target, object), fitted) {
+            (true, Some(false)) => Some(json!({"type": "ADDED", "object": object})),
+            (true, _) => Some(self.event.clone()),
+            (false, Some(true)) => Some(json!({"type": "DELETED", "object": object})),
+            (false, _) => None,
+        }
     }
 }
 

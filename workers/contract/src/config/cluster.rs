@@ -114,6 +114,9 @@ pub struct NamedClaim {
 /// A taint that is tolerated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.value) || has(self.key)", "message": "a value needs the key of its taint: add key, or leave value out"}
+]))]
 pub struct Toleration {
     /// The taint's key; without it every taint is tolerated.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -88,6 +88,22 @@ fn records_are_read_while_the_state_is_held_and_after() {
 }
 
 #[test]
+fn a_job_runs_only_while_somebody_holds_the_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = RunState::open(folder.path()).unwrap();
+    state.put_report(&report("Dataset", "a", JobState::Complete)).unwrap();
+    state.put_report(&report("TrainingJob", "b", JobState::Running)).unwrap();
+    let states = || -> Vec<JobState> {
+        Records::read(folder.path()).unwrap().reports.iter().map(|report| report.state).collect()
+    };
+    assert_eq!(states(), [JobState::Complete, JobState::Running]);
+    drop(state);
+    assert_eq!(states(), [JobState::Complete, JobState::Failed]);
+    let message = Records::read(folder.path()).unwrap().reports.remove(1).message.unwrap();
+    assert!(message.contains("start it again"), "{message}");
+}
+
+#[test]
 fn one_process_at_a_time_and_others_may_ask_who() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(Holder::read(folder.path()).unwrap(), None);
