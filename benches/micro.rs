@@ -3,6 +3,8 @@
 //! In: `cargo bench --bench micro -- [--rounds N] [--out FILE] [part of a case's name …]`. Out: a table on standard
 //! output and, when all cases ran, `benches/results/micro.json` with date, hardware and code version. Uses what the
 //! rooms make public and nothing else; computes on one thread. Never compares with a figure from another run.
+//!
+//! `-- --beside SIDE FOLDER COUNT DROPOUT` does something else: it is our side of a comparison that `benches/peers` runs.
 
 mod cases;
 mod measure;
@@ -11,7 +13,7 @@ mod origin;
 use std::{
     fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
@@ -30,6 +32,13 @@ fn main() -> Result<()> {
             // Cargo's own.
             "--bench" => {}
             "--rounds" => rounds = words.next().context("--rounds needs a number")?.parse()?,
+            "--beside" => {
+                let rest: Vec<String> = words.collect();
+                let [side, folder, count, dropout] = &rest[..] else {
+                    bail!("--beside needs a side, a folder, how many rounds and a share of dropout");
+                };
+                return cases::beside::run(side, Path::new(folder), count.parse()?, dropout.parse()?);
+            }
             "--out" => out = Some(PathBuf::from(words.next().context("--out needs a file")?)),
             flag if flag.starts_with('-') => bail!("unknown option {flag}; there are --rounds N and --out FILE"),
             _ => filter.push(word),

@@ -3,6 +3,7 @@
 //! Every case checks that its sides agree before it times them, and draws its input from a fixed seed.
 
 mod attention;
+pub mod beside;
 mod catalog;
 mod decode;
 mod optimizer;

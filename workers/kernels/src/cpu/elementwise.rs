@@ -169,11 +169,11 @@ kernel! {
         for ((dx, x), dy) in dx.chunks_exact_mut(2 * width).zip(x.chunks_exact(2 * width)).zip(dy.chunks_exact(width)) {
             let (left, right) = x.split_at(width);
             let (d_left, d_right) = dx.split_at_mut(width);
-            for i in 0..width {
-                let (l, r, d) = (left[i], right[i], dy[i]);
+            let halves = left.iter().zip(right).zip(d_left.iter_mut().zip(d_right));
+            for (((&l, &r), (d_left, d_right)), &d) in halves.zip(dy) {
                 let s = sigmoid::<S>(l);
-                d_left[i] = d * r * s * S::fma(l, 1.0 - s, 1.0);
-                d_right[i] = d * l * s;
+                *d_left = d * r * s * S::fma(l, 1.0 - s, 1.0);
+                *d_right = d * l * s;
             }
         }
     }

@@ -9,6 +9,7 @@ pub(crate) mod elementwise;
 pub(crate) mod exp;
 pub(crate) mod matmul;
 pub(crate) mod reduce;
+pub(crate) mod thin;
 
 pub use level::Level;
 pub(crate) use level::{Isa, kernel};

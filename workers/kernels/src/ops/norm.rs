@@ -36,8 +36,8 @@ kernel! {
                 *y = x - mean;
             }
             let root = 1.0 / (dot_of::<S>(y, y) * inverse + LAYER_EPSILON).sqrt();
-            for i in 0..cols {
-                y[i] = S::fma(y[i] * root, gain[i], bias[i]);
+            for (y, (&gain, &bias)) in y.iter_mut().zip(gain.iter().zip(bias)) {
+                *y = S::fma(*y * root, gain, bias);
             }
             stats[0] = mean;
             stats[1] = root;
@@ -62,11 +62,12 @@ kernel! {
             let (mean, root) = (stats[0], stats[1]);
             let (sum, dot) = norm_sums::<S>(dy, x, a.gain, mean, root);
             let (sum, dot) = (sum * inverse, dot * inverse);
-            for i in 0..cols {
-                let unit = (x[i] - mean) * root;
-                d_gain[i] = S::fma(dy[i], unit, d_gain[i]);
-                d_bias[i] += dy[i];
-                dy[i] = root * (S::fma(dy[i], a.gain[i], -sum) - unit * dot);
+            let learned = a.gain.iter().zip(d_gain.iter_mut().zip(d_bias.iter_mut()));
+            for ((dy, &x), (&gain, (d_gain, d_bias))) in dy.iter_mut().zip(x).zip(learned) {
+                let unit = (x - mean) * root;
+                *d_gain = S::fma(*dy, unit, *d_gain);
+                *d_bias += *dy;
+                *dy = root * (S::fma(*dy, gain, -sum) - unit * dot);
             }
         }
     }
@@ -100,8 +101,8 @@ kernel! {
         let inverse = 1.0 / cols as f32;
         for ((y, x), root) in y.chunks_exact_mut(cols).zip(x.chunks_exact(cols)).zip(stats) {
             *root = 1.0 / (dot_of::<S>(x, x) * inverse + RMS_EPSILON).sqrt();
-            for i in 0..cols {
-                y[i] = x[i] * *root * gain[i];
+            for (y, (&x, &gain)) in y.iter_mut().zip(x.iter().zip(gain)) {
+                *y = x * *root * gain;
             }
         }
     }
@@ -115,10 +116,10 @@ kernel! {
         for ((dy, x), &root) in a.dy.chunks_exact_mut(cols).zip(a.x.chunks_exact(cols)).zip(a.stats) {
             let (_, dot) = norm_sums::<S>(dy, x, a.gain, 0.0, root);
             let dot = dot * inverse;
-            for i in 0..cols {
-                let unit = x[i] * root;
-                d_gain[i] = S::fma(dy[i], unit, d_gain[i]);
-                dy[i] = root * S::fma(dy[i], a.gain[i], -unit * dot);
+            for ((dy, &x), (&gain, d_gain)) in dy.iter_mut().zip(x).zip(a.gain.iter().zip(d_gain.iter_mut())) {
+                let unit = x * root;
+                *d_gain = S::fma(*dy, unit, *d_gain);
+                *dy = root * S::fma(*dy, gain, -unit * dot);
             }
         }
     }

@@ -1,0 +1,197 @@
+//! Our side of a comparison with a program that is not ours.
+//!
+//! In: what to run, a folder, lines on standard input. Out: first the folder holds the model's weights and the batch, so
+//! that the peer computes on the same ones, and `ready` is printed; then one piece of work a line, each answered with its
+//! seconds; at the end one line of JSON with what came out and the most memory held. The other program decides when each
+//! side works, so that both take turns. Two threads.
+
+use std::fs;
+use std::hint::black_box;
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use recmesh_contract::config::{
+    AdamW, Checkpoint, EarlyStopping, NoParams, Optimizer, SasRec as Config, Schedule, SoftmaxLoss, TrainingParams,
+};
+use recmesh_contract::{Candidate, Progress, Query, Recommend, Reporter, Ties};
+use recmesh_kernels::share;
+use recmesh_kernels::topk::{Search, TieOrder, inner_product_top_k};
+use recmesh_learning::{Run, train};
+use recmesh_models::retrieval::{SasRec, SequenceExample};
+use serde_json::{Value, json};
+
+use super::random::Random;
+
+const ITEMS: usize = 12_000;
+const SEQUENCES: usize = 128;
+const LENGTH: usize = 50;
+const THREADS: usize = 2;
+const K: usize = 10;
+/// Vectors of the exact scan, their width, and the queries of a round.
+const VECTORS: usize = 25_000;
+const WIDTH: usize = 768;
+const QUERIES: usize = 64;
+
+/// Runs the side named `what` until it has answered `count` lines.
+///
+/// # Errors
+/// When there is no such side, or it fails.
+pub fn run(what: &str, folder: &Path, count: usize, dropout: f64) -> Result<()> {
+    match what {
+        "step" => steps(folder, count, dropout),
+        "inference" => inference(folder, count),
+        "scan" => scan(folder, count),
+        _ => bail!("no side is named {what}; there are step, inference and scan"),
+    }
+}
+
+/// Takes one line, or says that there is no more; works; tells the seconds.
+fn answer_lines(count: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
+    for _ in 0..count {
+        wait()?;
+        let start = Instant::now();
+        work()?;
+        told(start)?;
+    }
+    Ok(())
+}
+
+/// Prints the outcome with the most memory that this process ever held.
+fn finish(mut outcome: Value) -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    outcome["peakBytes"] = peak.map(|kilobytes: u64| kilobytes * 1024).into();
+    tell(&outcome.to_string())
+}
+
+fn tell(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
+
+fn told(start: Instant) -> Result<()> {
+    tell(&start.elapsed().as_secs_f64().to_string())
+}
+
+fn wait() -> Result<()> {
+    let read = io::stdin().lock().read_line(&mut String::new())?;
+    ensure!(read > 0, "the other program went away");
+    Ok(())
+}
+
+/// The model, and sequences of equal length with one item more than the model reads; written into the folder.
+fn written(folder: &Path, dropout: f64) -> Result<(SasRec, Vec<SequenceExample>)> {
+    let loss = SoftmaxLoss::Full(NoParams {});
+    let config = Config { dim: 64, blocks: 2, heads: 2, ffn: 4, max_length: LENGTH as u32, dropout, loss };
+    let model = SasRec::new(&config, ITEMS, 4)?;
+    let mut random = Random(5);
+    let sequence = |_| SequenceExample { items: (0..=LENGTH).map(|_| random.below(ITEMS) as u32).collect() };
+    let examples: Vec<SequenceExample> = (0..SEQUENCES).map(sequence).collect();
+    model.save(folder)?;
+    let items: Vec<&[u32]> = examples.iter().map(|example| &example.items[..]).collect();
+    fs::write(folder.join("batch.json"), serde_json::to_vec(&items)?).context("writing the batch")?;
+    Ok((model, examples))
+}
+
+/// Tells how long each step took and waits for the next line, from within the training loop.
+struct Turns {
+    start: Mutex<Instant>,
+}
+
+impl Reporter for Turns {
+    fn progress(&self, progress: Progress) {
+        let Ok(mut start) = self.start.lock() else { return };
+        // When the other program is gone, the rest is done without a break.
+        let _ = told(*start);
+        if progress.done < progress.total {
+            let _ = wait();
+        }
+        *start = Instant::now();
+    }
+}
+
+/// Training steps by the loop that training uses: gradients on two threads, their norm, clipping, AdamW.
+fn steps(folder: &Path, count: usize, dropout: f64) -> Result<()> {
+    let (mut model, examples) = written(folder, dropout)?;
+    let params = TrainingParams {
+        optimizer: Optimizer::AdamW(AdamW::default()),
+        schedule: Schedule::default(),
+        epochs: count as u32,
+        batch_size: SEQUENCES as u32,
+        clip_norm: 1.0,
+        early_stopping: EarlyStopping { every: u32::MAX, ..EarlyStopping::default() },
+        checkpoint: Checkpoint::default(),
+        seed: 1,
+    };
+    tell("ready")?;
+    wait()?;
+    let turns = Turns { start: Mutex::new(Instant::now()) };
+    let run = Run { checkpoints: None, threads: THREADS, reporter: &turns, stop: None };
+    let outcome = train(&mut model, &examples, &params, run, &mut |_| Ok::<f64, io::Error>(0.0))?;
+    let losses: Vec<f64> = outcome.history.iter().map(|epoch| epoch.loss).collect();
+    finish(json!({ "losses": losses }))
+}
+
+/// The ten best of all items for 128 users, each thread with a fork of the recommender and half of the users.
+fn inference(folder: &Path, count: usize) -> Result<()> {
+    let (model, examples) = written(folder, 0.0)?;
+    let first = model.recommender();
+    let mut forks: Vec<Box<dyn Recommend>> = (0..THREADS).map(|_| first.fork()).collect();
+    let queries: Vec<Query<'_>> = examples
+        .iter()
+        .map(|example| {
+            let history = &example.items[1..];
+            Query { history, exclude: &[], allowed: None, k: K, ties: Ties::ByIndex }
+        })
+        .collect();
+    let part = SEQUENCES / THREADS;
+    let mut answers: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); THREADS];
+    tell("ready")?;
+    answer_lines(count, || {
+        let pieces = forks.iter_mut().zip(queries.chunks(part)).zip(&mut answers).collect();
+        let failed = Mutex::new(None);
+        share(THREADS, pieces, |((fork, queries), answer): ((&mut Box<dyn Recommend>, _), &mut Vec<_>)| {
+            match fork.recommend(queries) {
+                Ok(found) => *answer = found,
+                Err(failure) => *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failure),
+            }
+        });
+        let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ensure!(failed.is_none(), "a recommender failed: {failed:?}");
+        black_box(&answers);
+        Ok(())
+    })?;
+    let best = |of: fn(&Candidate) -> Value| -> Vec<Vec<Value>> {
+        answers.iter().flatten().map(|answer| answer.iter().map(of).collect()).collect()
+    };
+    finish(json!({ "items": best(|found| found.item.into()), "scores": best(|found| found.score.into()) }))
+}
+
+/// The ten largest inner products of every query with a table of vectors, half of the queries on each thread. Table and
+/// queries are written as plain f32.
+fn scan(folder: &Path, count: usize) -> Result<()> {
+    let mut random = Random(3);
+    let (table, queries) = (random.numbers(VECTORS * WIDTH), random.numbers(QUERIES * WIDTH));
+    for (name, numbers) in [("table.f32", &table), ("queries.f32", &queries)] {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        fs::write(folder.join(name), bytes).with_context(|| format!("writing {name}"))?;
+    }
+    let search = Search { dim: WIDTH, k: K, ties: TieOrder::ByIndex };
+    let mut found = vec![Vec::new(); THREADS];
+    tell("ready")?;
+    answer_lines(count, || {
+        let parts = queries.chunks(QUERIES / THREADS * WIDTH).zip(&mut found).collect();
+        share(THREADS, parts, |(queries, found): (&[f32], &mut Vec<_>)| {
+            *found = inner_product_top_k(queries, &table, search, &|_, _| false);
+        });
+        black_box(&found);
+        Ok(())
+    })?;
+    let sorted = found.into_iter().flatten().map(|top| top.into_sorted());
+    let items: Vec<Vec<u32>> = sorted.map(|top| top.into_iter().map(|(_, index)| index).collect()).collect();
+    finish(json!({ "items": items }))
+}
