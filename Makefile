@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs only Rust; what needs more says so.
 CARGO ?= cargo
-.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-serving cuda test-cuda gpu-suite chart image bundle
+.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-counts bench-serving cuda test-cuda gpu-suite chart image bundle
 
 up: ## build, train the quickstart and serve it on 127.0.0.1:8080
 	$(CARGO) run --bin recmesh -- up -f examples/quickstart.yaml
@@ -55,6 +55,10 @@ bench: ## building blocks beside plain ways of doing the same; `make bench ONLY=
 bench-serving: ## latency and throughput over HTTP on two cores; needs python3 and wrk
 	$(CARGO) build --release --bin recmesh
 	python3 benches/serving.py target/release/recmesh benches/manifests/serving-*.yaml
+
+bench-counts: ## instructions of hot loops against what is recorded; needs python3 and valgrind
+	python3 benches/counts.py --check --ours "$$($(CARGO) bench --bench micro --no-run --message-format=json \
+		| sed -n 's/.*"executable":"\([^"]*micro-[^"]*\)".*/\1/p' | tail -n 1) --beside"
 
 SUITES ?= floors sasrec lazy muon census
 
