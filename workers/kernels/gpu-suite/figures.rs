@@ -1,22 +1,43 @@
 //! Figures of the device: products, whole beam searches, the trie's step, and peers where Python has them.
 //!
 //! In: an engine. Out: JSON. Times are the device's own, means over repeated launches after one that is not counted; weights
-//! rotate so that no product finds its own in the cache. The bf16 beam search is not here: no kernel
-//! gates into bf16.
+//! rotate so that no product finds its own in the cache.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use recmesh_kernels::cuda::{Blas, CudaError, Decoder, Engine, Graphs, Operands, Packed, Shape, TrieLevel};
+use recmesh_kernels::cuda::{Blas, CudaError, Decoder, Engine, Graphs, Operands, Packed, Precision, Shape, TrieLevel};
 use recmesh_kernels::fp8::{Format, Quantised, Scaling};
 use recmesh_kernels::{Level, twins::cases};
 use serde_json::{Value, json};
 
 /// The decoders of docs/performance.md.
-const ONE: (&str, Shape) =
-    ("1B", Shape { width: 1792, layers: 18, inner: 5376, codes: 8192, levels: 3, context: 3000, beams: 512 });
-const TWO: (&str, Shape) =
-    ("1.7B", Shape { width: 2304, layers: 20, inner: 6912, codes: 8192, levels: 3, context: 1000, beams: 256 });
+const ONE: (&str, Shape) = (
+    "1B",
+    Shape {
+        precision: Precision::E4m3,
+        width: 1792,
+        layers: 18,
+        inner: 5376,
+        codes: 8192,
+        levels: 3,
+        context: 3000,
+        beams: 512,
+    },
+);
+const TWO: (&str, Shape) = (
+    "1.7B",
+    Shape {
+        precision: Precision::E4m3,
+        width: 2304,
+        layers: 20,
+        inner: 6912,
+        codes: 8192,
+        levels: 3,
+        context: 1000,
+        beams: 256,
+    },
+);
 /// Repeats of a product and of a search.
 const REPEATS: u32 = 50;
 const SEARCHES: u32 = 20;
@@ -120,7 +141,7 @@ fn product(
     let plan = blas.plan(Operands::Bf16, m, n, k)?;
     let bf16 = engine.time(REPEATS, || {
         at += 1;
-        blas.bf16(engine, &plan, (&a, &b[at % copies]), &mut out)
+        blas.bf16(engine, &plan, (&a, &b[at % copies]), &mut out, false)
     })?;
     report["cublasltBf16"] = figure(bf16);
     Ok(report)
@@ -143,7 +164,7 @@ fn trie(codes: usize) -> Vec<TrieLevel> {
 
 /// Operations of one search, as docs/performance.md counts them.
 fn operations(shape: Shape) -> f64 {
-    let Shape { width, layers, inner, codes, levels, context, beams } = shape;
+    let Shape { width, layers, inner, codes, levels, context, beams, .. } = shape;
     let mut sum = 0.0;
     for level in 0..levels {
         let rows = if level == 0 { 1 } else { beams };
@@ -153,7 +174,20 @@ fn operations(shape: Shape) -> f64 {
     sum
 }
 
+/// One decoder's whole search in both precisions, the same weights and the same steps.
 fn search(engine: &Engine, blas: &Blas, name: &str, shape: Shape, peak: Option<f64>) -> Result<Value, CudaError> {
+    let mut report = searched(engine, blas, shape)?;
+    report["name"] = json!(name);
+    report["measuredFp8Peak"] = json!(peak);
+    report["mfu"] = json!(report["tflops"].as_f64().zip(peak).map(|(tflops, peak)| tflops / peak));
+    let wide = searched(engine, blas, Shape { precision: Precision::Bf16, ..shape });
+    let times = |report: &Value| report["graphMs"].as_f64();
+    report["bf16"] = wide.unwrap_or_else(|error| json!({"notMeasured": error.to_string()}));
+    report["bf16OverFp8"] = json!(times(&report["bf16"]).zip(times(&report)).map(|(wide, fp8)| wide / fp8));
+    Ok(report)
+}
+
+fn searched(engine: &Engine, blas: &Blas, shape: Shape) -> Result<Value, CudaError> {
     let numbers = cases::normals(2, 1 << 20);
     let mut turn = 0;
     let mut weights = |rows: usize, cols: usize| -> Vec<f32> {
@@ -168,9 +202,7 @@ fn search(engine: &Engine, blas: &Blas, name: &str, shape: Shape, peak: Option<f
     let graph = engine.time(SEARCHES, || graphs.run(&shape, || decoder.decode(engine, blas)))?;
     let (codes, _) = decoder.found(engine)?;
     let trie = engine.time(REPEATS, || decoder.search_alone(engine, shape.levels - 1))?;
-    let tflops = operations(shape) / graph / 1e9;
     Ok(json!({
-        "name": name,
         "beams": shape.beams,
         "context": shape.context,
         "found": codes.len(),
@@ -178,11 +210,8 @@ fn search(engine: &Engine, blas: &Blas, name: &str, shape: Shape, peak: Option<f
         "graphMs": graph,
         "graphsLaunched": graphs.launched(),
         "eagerCounted": graphs.eager(),
-        "tflops": tflops,
-        "measuredFp8Peak": peak,
-        "mfu": peak.map(|peak| tflops / peak),
+        "tflops": operations(shape) / graph / 1e9,
         "trieStepMs": trie,
-        "bf16": {"notMeasured": "no kernel gates into bf16"},
     }))
 }
 

@@ -149,10 +149,10 @@ impl Blas {
         scales.during(|| "scales of a product".into())?;
         let ((a, _held3), (b, _held4)) = (a.codes.device_ptr(stream), b.codes.device_ptr(stream));
         let (out, _held5) = out.device_ptr_mut(stream);
-        self.launch(engine, plan, [a, b, out])
+        self.launch(engine, plan, [a, b, out], false)
     }
 
-    /// `out = a · bᵀ` over bf16, in bf16 or f32 as the plan was made.
+    /// `out = a · bᵀ` over bf16, in bf16 or f32 as the plan was made, or added to what stands there.
     ///
     /// # Errors
     /// If the library refuses.
@@ -161,16 +161,17 @@ impl Blas {
         engine: &Engine,
         plan: &Plan,
         (a, b): (&CudaSlice<u16>, &CudaSlice<u16>),
-        out: &mut CudaSlice<T>,
+        out: &mut impl DevicePtrMut<T>,
+        add: bool,
     ) -> Result<(), CudaError> {
         let stream = engine.stream();
         let ((a, _held1), (b, _held2)) = (a.device_ptr(stream), b.device_ptr(stream));
         let (out, _held3) = out.device_ptr_mut(stream);
-        self.launch(engine, plan, [a, b, out])
+        self.launch(engine, plan, [a, b, out], add)
     }
 
-    fn launch(&self, engine: &Engine, plan: &Plan, [a, b, out]: [u64; 3]) -> Result<(), CudaError> {
-        let (one, zero, [b_layout, a_layout, out_layout]) = (1.0_f32, 0.0_f32, plan.layouts);
+    fn launch(&self, engine: &Engine, plan: &Plan, [a, b, out]: [u64; 3], add: bool) -> Result<(), CudaError> {
+        let (one, kept, [b_layout, a_layout, out_layout]) = (1.0_f32, f32::from(u8::from(add)), plan.layouts);
         let (workspace, _guard) = self.workspace.device_ptr(engine.stream());
         // SAFETY: addresses are device memory of the plan's shape, alive over the launch on the one stream; the two
         // factors are read before the call returns.
@@ -179,7 +180,7 @@ impl Blas {
                 self.handle,
                 plan.description,
                 (&raw const one).cast(),
-                (&raw const zero).cast(),
+                (&raw const kept).cast(),
                 b as *const c_void,
                 b_layout,
                 a as *const c_void,

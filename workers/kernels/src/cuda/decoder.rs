@@ -6,22 +6,22 @@
 //!        ─► norm ─► head ─► trie, best k ─► next level
 //! ```
 //! In: weights, packed once; the context's keys in place. Out: beams of the last level, on the device. One request.
-//! [`Decoder::decode`] launches and does nothing else, so that [`super::Graphs`] can capture it. Products are E4M3 by row
-//! except the head, which is bf16 by cuBLASLt. Never run on a device.
+//! [`Decoder::decode`] launches and does nothing else, so that [`super::Graphs`] can capture it. In [`Precision::Bf16`]
+//! nothing is quantised and the same steps follow each other. Never run on a device.
 
 #![allow(unsafe_code)] // `launch!`.
 
 use cudarc::driver::CudaSlice;
 
 use super::engine::{grid, launch};
-use super::products::{product_bf16, product_f32};
-use super::{Blas, CudaError, Engine, Operands, Packed, Plan};
-use crate::fp8::{Format, Quantised, Scaling};
-use crate::{Level, twins};
+use super::layers::{Plans, Precision, Products, Rows, Weights, bf16};
+use super::{Blas, CudaError, Engine, Operands};
 
 /// Sizes of a decoder and of a search. Heads are 128 wide, with one key head for the context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
+    /// In what the layers multiply.
+    pub precision: Precision,
     /// Columns of a row between layers.
     pub width: usize,
     /// Layers.
@@ -51,16 +51,16 @@ const HEAD: usize = 128;
 
 struct Layer {
     cross_gain: CudaSlice<f32>,
-    cross_query: Packed,
-    cross_out: Packed,
+    cross_query: Weights,
+    cross_out: Weights,
     own_gain: CudaSlice<f32>,
-    own_query: Packed,
-    own_key: Packed,
-    own_value: Packed,
-    own_out: Packed,
+    own_query: Weights,
+    own_key: Weights,
+    own_value: Weights,
+    own_out: Weights,
     inner_gain: CudaSlice<f32>,
-    up: Packed,
-    down: Packed,
+    up: Weights,
+    down: Weights,
     context: CudaSlice<u16>,
     keys: CudaSlice<u16>,
     values: CudaSlice<u16>,
@@ -69,7 +69,7 @@ struct Layer {
 struct Depth {
     table: CudaSlice<u16>,
     rows: u32,
-    head: CudaSlice<u16>,
+    head: Weights,
     gain: CudaSlice<f32>,
     offsets: CudaSlice<u32>,
     codes: CudaSlice<u32>,
@@ -89,32 +89,23 @@ pub struct Decoder {
     parents: CudaSlice<u32>,
     spans: CudaSlice<u32>,
     x: CudaSlice<f32>,
-    normed: Packed,
+    normed: Rows,
     queries: CudaSlice<u16>,
     attended: CudaSlice<u16>,
     opened: CudaSlice<f32>,
-    gated: Packed,
+    gated: Rows,
     logits: CudaSlice<f32>,
     keys: CudaSlice<u64>,
     slots: CudaSlice<u32>,
     status: CudaSlice<u32>,
     counts: CudaSlice<u32>,
-    mixed: Packed,
-    last: CudaSlice<u16>,
-    head_plans: [Plan; 2],
+    mixed: Rows,
+    last: Rows,
+    plans: Plans,
 }
 
 /// Fills in weights: rows and columns in, values out.
-pub type Weights<'a> = dyn FnMut(usize, usize) -> Vec<f32> + 'a;
-
-fn bf16(x: &[f32]) -> Vec<u16> {
-    x.iter().map(|&x| (twins::cases::bf16(x).to_bits() >> 16) as u16).collect()
-}
-
-fn packed(engine: &Engine, weights: &mut Weights<'_>, rows: usize, cols: usize) -> Result<Packed, CudaError> {
-    let made = Quantised::new(Level::detect(), Format::E4m3, Scaling::Rows, &weights(rows, cols), rows, cols);
-    Packed::new(engine, &[&made], cols)
-}
+pub type Fill<'a> = dyn FnMut(usize, usize) -> Vec<f32> + 'a;
 
 impl Decoder {
     /// Packs the weights and takes all memory that decoding will need.
@@ -126,27 +117,37 @@ impl Decoder {
         blas: &Blas,
         shape: Shape,
         trie: &[TrieLevel],
-        weights: &mut Weights<'_>,
+        weights: &mut Fill<'_>,
     ) -> Result<Self, CudaError> {
-        let Shape { width, inner, codes, levels, context, beams, .. } = shape;
+        let Shape { precision, width, inner, codes, levels, context, beams, .. } = shape;
         if !width.is_multiple_of(HEAD) || beams == 0 || beams > 1024 || trie.len() != levels || levels > 8 {
             return Err(CudaError::new("decoder", format!("no kernels for {shape:?} and {} trie levels", trie.len())));
         }
         let gain = |cols: usize| engine.upload(&vec![1.0_f32; cols]);
+        let mut plans = Plans::default();
+        let mut matrix = |weights: &mut Fill<'_>, rows: usize, cols: usize| {
+            if precision == Precision::Bf16 {
+                for m in [1, beams] {
+                    plans.add(blas, Operands::Bf16, [m, rows, cols])?;
+                    plans.add(blas, Operands::Bf16Single, [m, rows, cols])?;
+                }
+            }
+            Weights::new(engine, precision, &weights(rows, cols), rows, cols)
+        };
         let mut layers = Vec::new();
         for _ in 0..shape.layers {
             layers.push(Layer {
                 cross_gain: gain(width)?,
-                cross_query: packed(engine, weights, width, width)?,
-                cross_out: packed(engine, weights, width, width)?,
+                cross_query: matrix(weights, width, width)?,
+                cross_out: matrix(weights, width, width)?,
                 own_gain: gain(width)?,
-                own_query: packed(engine, weights, width, width)?,
-                own_key: packed(engine, weights, width, width)?,
-                own_value: packed(engine, weights, width, width)?,
-                own_out: packed(engine, weights, width, width)?,
+                own_query: matrix(weights, width, width)?,
+                own_key: matrix(weights, width, width)?,
+                own_value: matrix(weights, width, width)?,
+                own_out: matrix(weights, width, width)?,
                 inner_gain: gain(width)?,
-                up: packed(engine, weights, 2 * inner, width)?,
-                down: packed(engine, weights, width, inner)?,
+                up: matrix(weights, 2 * inner, width)?,
+                down: matrix(weights, width, inner)?,
                 context: engine.upload(&bf16(&weights(context, HEAD)))?,
                 keys: engine.zeros(levels * beams * width)?,
                 values: engine.zeros(levels * beams * width)?,
@@ -161,7 +162,11 @@ impl Decoder {
             depths.push(Depth {
                 table: engine.upload(&bf16(&if last { Vec::new() } else { weights(rows, width) }))?,
                 rows: rows as u32,
-                head: engine.upload(&bf16(&if last { Vec::new() } else { weights(codes, width) }))?,
+                head: if last {
+                    Weights::new(engine, Precision::Bf16, &[], 0, width)?
+                } else {
+                    Weights::new(engine, Precision::Bf16, &weights(codes, width), codes, width)?
+                },
                 gain: gain(width)?,
                 offsets: engine.upload(&below.offsets)?,
                 codes: engine.upload(&below.codes)?,
@@ -172,7 +177,9 @@ impl Decoder {
             });
         }
         let most = trie.iter().map(|level| level.codes.len()).max().unwrap_or(0);
-        let head = |rows| blas.plan(Operands::Bf16Single, rows, codes, width);
+        for m in [1, beams] {
+            plans.add(blas, Operands::Bf16Single, [m, codes, width])?;
+        }
         Ok(Self {
             shape,
             layers,
@@ -180,19 +187,19 @@ impl Decoder {
             parents: engine.zeros((levels + 1) * beams)?,
             spans: engine.upload(&[0, context as u32])?,
             x: engine.zeros(beams * width)?,
-            normed: Packed::room(engine, beams, width)?,
+            normed: Rows::room(engine, precision, beams, width)?,
             queries: engine.zeros(beams * width)?,
             attended: engine.zeros(beams * width)?,
             opened: engine.zeros(beams * 2 * inner)?,
-            gated: Packed::room(engine, beams, inner)?,
+            gated: Rows::room(engine, precision, beams, inner)?,
             logits: engine.zeros(beams * codes)?,
             keys: engine.zeros(most)?,
             slots: engine.zeros(beams + 1)?,
             status: engine.zeros(1)?,
             counts: engine.zeros(1)?,
-            mixed: Packed::room(engine, beams, width)?,
-            last: engine.zeros(beams * width)?,
-            head_plans: [head(1)?, head(beams)?],
+            mixed: Rows::room(engine, precision, beams, width)?,
+            last: Rows::room(engine, Precision::Bf16, beams, width)?,
+            plans,
         })
     }
 
@@ -235,12 +242,11 @@ impl Decoder {
     fn step(&mut self, engine: &Engine, blas: &Blas, level: usize) -> Result<(), CudaError> {
         let Shape { width, inner, codes, beams, .. } = self.shape;
         let rows = if level == 0 { 1 } else { beams };
-        let plan = &self.head_plans[usize::from(level > 0)];
-        let heads = width / HEAD;
-        let (columns, gated_columns, one) = (width as i32, inner as i32, 1.0_f32);
+        let (heads, plans) = (width / HEAD, &self.plans);
+        let multiply = Products { engine, blas, plans };
+        let (columns, one) = (width as i32, 1.0_f32);
         let (count, heads_count, groups, none, null) = (rows as i32, heads as i32, 1_i32, 0_i32, 0_u64);
-        let (capacity, depth, epsilon, scale) = (beams as u32, level as i32, 1e-6_f32, 1.0 / (HEAD as f32).sqrt());
-        let by_row = grid((rows, 1, 1), 256, 4 * width);
+        let (capacity, depth, scale) = (beams as u32, level as i32, 1.0 / (HEAD as f32).sqrt());
         let entering = &self.depths[level];
         launch!(
             engine,
@@ -249,14 +255,8 @@ impl Decoder {
             [&entering.table, &entering.entered, &mut self.x, &mut self.status, &entering.rows, &columns, &one]
         )?;
         for layer in &mut self.layers {
-            let Packed { codes: normed, scales, .. } = &mut self.normed;
-            launch!(
-                engine,
-                "rmsnorm_quantise",
-                by_row,
-                [&self.x, &layer.cross_gain, &mut *normed, &mut *scales, &columns, &epsilon]
-            )?;
-            product_bf16(engine, (&self.normed, rows), &layer.cross_query, &mut self.queries.slice_mut(..))?;
+            self.normed.norm(engine, &self.x, &layer.cross_gain, (rows, width))?;
+            multiply.into_bf16((&self.normed, rows), &layer.cross_query, &mut self.queries.slice_mut(..))?;
             launch!(
                 engine,
                 "cross_attention_128",
@@ -269,7 +269,7 @@ impl Decoder {
                     &null,
                     &null,
                     &null,
-                    &mut self.attended,
+                    self.mixed.attended(&mut self.attended),
                     &count,
                     &heads_count,
                     &groups,
@@ -277,20 +277,13 @@ impl Decoder {
                     &scale
                 ]
             )?;
-            let Packed { codes: mixed, scales, .. } = &mut self.mixed;
-            launch!(engine, "quantise_bf16", by_row, [&self.attended, &mut *mixed, &mut *scales, &columns])?;
-            product_f32(engine, (&self.mixed, rows), &layer.cross_out, &mut self.x, (false, true))?;
-            let Packed { codes: normed, scales, .. } = &mut self.normed;
-            launch!(
-                engine,
-                "rmsnorm_quantise",
-                by_row,
-                [&self.x, &layer.own_gain, &mut *normed, &mut *scales, &columns, &epsilon]
-            )?;
+            self.mixed.take(engine, &self.attended, (rows, width))?;
+            multiply.into_f32((&self.mixed, rows), &layer.cross_out, &mut self.x, true)?;
+            self.normed.norm(engine, &self.x, &layer.own_gain, (rows, width))?;
             let own = level * beams * width..(level + 1) * beams * width;
-            product_bf16(engine, (&self.normed, rows), &layer.own_query, &mut self.queries.slice_mut(..))?;
-            product_bf16(engine, (&self.normed, rows), &layer.own_key, &mut layer.keys.slice_mut(own.clone()))?;
-            product_bf16(engine, (&self.normed, rows), &layer.own_value, &mut layer.values.slice_mut(own))?;
+            multiply.into_bf16((&self.normed, rows), &layer.own_query, &mut self.queries.slice_mut(..))?;
+            multiply.into_bf16((&self.normed, rows), &layer.own_key, &mut layer.keys.slice_mut(own.clone()))?;
+            multiply.into_bf16((&self.normed, rows), &layer.own_value, &mut layer.values.slice_mut(own))?;
             launch!(
                 engine,
                 "beam_attention_128",
@@ -300,7 +293,7 @@ impl Decoder {
                     &layer.keys,
                     &layer.values,
                     &self.parents,
-                    &mut self.attended,
+                    self.mixed.attended(&mut self.attended),
                     &count,
                     &heads_count,
                     &capacity,
@@ -308,28 +301,15 @@ impl Decoder {
                     &scale
                 ]
             )?;
-            let Packed { codes: mixed, scales, .. } = &mut self.mixed;
-            launch!(engine, "quantise_bf16", by_row, [&self.attended, &mut *mixed, &mut *scales, &columns])?;
-            product_f32(engine, (&self.mixed, rows), &layer.own_out, &mut self.x, (false, true))?;
-            let Packed { codes: normed, scales, .. } = &mut self.normed;
-            launch!(
-                engine,
-                "rmsnorm_quantise",
-                by_row,
-                [&self.x, &layer.inner_gain, &mut *normed, &mut *scales, &columns, &epsilon]
-            )?;
-            product_f32(engine, (&self.normed, rows), &layer.up, &mut self.opened, (false, false))?;
-            let Packed { codes: gated, scales, .. } = &mut self.gated;
-            launch!(
-                engine,
-                "swiglu_quantise",
-                grid((rows, 1, 1), 256, 4 * inner),
-                [&self.opened, &mut *gated, &mut *scales, &gated_columns]
-            )?;
-            product_f32(engine, (&self.gated, rows), &layer.down, &mut self.x, (false, true))?;
+            self.mixed.take(engine, &self.attended, (rows, width))?;
+            multiply.into_f32((&self.mixed, rows), &layer.own_out, &mut self.x, true)?;
+            self.normed.norm(engine, &self.x, &layer.inner_gain, (rows, width))?;
+            multiply.into_f32((&self.normed, rows), &layer.up, &mut self.opened, false)?;
+            self.gated.gate(engine, &self.opened, (rows, inner))?;
+            multiply.into_f32((&self.gated, rows), &layer.down, &mut self.x, true)?;
         }
-        launch!(engine, "rmsnorm_bf16", by_row, [&self.x, &entering.gain, &mut self.last, &columns, &epsilon])?;
-        blas.bf16(engine, plan, (&self.last, &entering.head), &mut self.logits)?;
+        self.last.norm(engine, &self.x, &entering.gain, (rows, width))?;
+        multiply.into_f32((&self.last, rows), &entering.head, &mut self.logits, false)?;
         self.search(engine, level, rows, codes)
     }
 

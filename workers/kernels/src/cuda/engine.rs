@@ -19,7 +19,7 @@ use super::modules::{self, Origin, SOURCES};
 use super::{CudaError, Device};
 
 /// Every entry that is launched, with its file.
-pub(super) const ENTRIES: [(&str, &str); 24] = [
+pub(super) const ENTRIES: [(&str, &str); 25] = [
     ("beam_attention", "beam_attention_64"),
     ("beam_attention", "beam_attention_128"),
     ("beam_step", "beam_score"),
@@ -42,6 +42,7 @@ pub(super) const ENTRIES: [(&str, &str); 24] = [
     ("rmsnorm_quantise", "rmsnorm_quantise"),
     ("rmsnorm_quantise", "rmsnorm_quantise_tiles"),
     ("rmsnorm_quantise", "rmsnorm_bf16"),
+    ("swiglu_quantise", "swiglu_bf16"),
     ("swiglu_quantise", "swiglu_quantise"),
     ("swiglu_quantise", "swiglu_quantise_tiles"),
 ];

@@ -20,6 +20,8 @@ mod engine;
 #[cfg(feature = "cuda")]
 mod graphs;
 #[cfg(feature = "cuda")]
+mod layers;
+#[cfg(feature = "cuda")]
 mod modules;
 #[cfg(feature = "cuda")]
 mod products;
@@ -29,12 +31,14 @@ mod twin;
 #[cfg(feature = "cuda")]
 pub use blas::{Blas, Operands, Plan};
 #[cfg(feature = "cuda")]
-pub use decoder::{Decoder, Shape, TrieLevel, Weights};
+pub use decoder::{Decoder, Fill, Shape, TrieLevel};
 #[cfg(feature = "cuda")]
 pub use engine::{Engine, TensorMap};
 pub use error::CudaError;
 #[cfg(feature = "cuda")]
 pub use graphs::Graphs;
+#[cfg(feature = "cuda")]
+pub use layers::Precision;
 #[cfg(feature = "cuda")]
 pub use modules::Origin;
 pub use probe::{Absent, CAPABILITY, Device, Probe, probe};

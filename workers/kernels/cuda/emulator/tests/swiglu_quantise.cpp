@@ -18,6 +18,8 @@ static void run(int rows, int cols, bool tiled, Random& random) {
     }
     launch({unsigned(rows), 1, 1}, THREADS, cols * sizeof(float),
            [&] { (tiled ? swiglu_quantise_tiles : swiglu_quantise)(x, codes, scales, cols); });
+    Buffer<bf16> out(codes.size());
+    launch({unsigned(rows), 1, 1}, THREADS, 0, [&] { swiglu_bf16(x, out, cols); });
     for (int row = 0; row < rows; row++) {
         std::vector<float> y(cols);
         for (int i = 0; i < cols; i++) {
@@ -25,6 +27,7 @@ static void run(int rows, int cols, bool tiled, Random& random) {
             y[i] = left * sigmoid_shared(left) * right;
             const double exact = double(left) / (1.0 + std::exp(-double(left))) * right;
             near("gate", i, y[i], exact, 4e-7 * std::fabs(exact));
+            same("bf16", row * cols + i, widened(out[row * cols + i]), widened(narrowed(y[i])));
         }
         check_row(row, y, codes, scales, tiled);
     }

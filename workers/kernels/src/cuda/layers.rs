@@ -1,0 +1,193 @@
+//! What the layers of a search multiply: rows and weights in E4M3 by our kernels, or in bf16 by cuBLASLt.
+//!
+//! In: rows in f32 or bf16 as the kernels leave them, weights packed once. Out: products into memory that is already
+//! there, in bf16, or in f32 written or added. Both precisions walk the same steps, so that their times compare. Launching
+//! allocates nothing and waits for nothing. Never run on a device.
+
+#![allow(unsafe_code)] // `launch!`.
+
+use std::collections::HashMap;
+
+use cudarc::driver::{CudaSlice, CudaViewMut};
+
+use super::engine::{grid, launch};
+use super::products::{product_bf16, product_f32};
+use super::{Blas, CudaError, Engine, Operands, Packed, Plan};
+use crate::fp8::{Format, Quantised, Scaling};
+use crate::{Level, twins};
+
+/// In what layers multiply. Heads are bf16 in either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// E4M3 with a scale a row of either side.
+    E4m3,
+    /// bf16.
+    Bf16,
+}
+
+/// Threads of the kernels that take a row a block.
+const THREADS: u32 = 256;
+/// Added to a mean square.
+const EPSILON: f32 = 1e-6;
+
+/// Numbers as bf16, nearest even.
+pub(super) fn bf16(x: &[f32]) -> Vec<u16> {
+    x.iter().map(|&x| (twins::cases::bf16(x).to_bits() >> 16) as u16).collect()
+}
+
+/// Weights `[out, in]` of a linear map.
+pub(super) enum Weights {
+    E4m3(Packed),
+    Bf16 { values: CudaSlice<u16>, rows: usize, cols: usize },
+}
+
+impl Weights {
+    /// Packs weights.
+    pub fn new(
+        engine: &Engine,
+        precision: Precision,
+        values: &[f32],
+        rows: usize,
+        cols: usize,
+    ) -> Result<Self, CudaError> {
+        Ok(match precision {
+            Precision::Bf16 => Self::Bf16 { values: engine.upload(&bf16(values))?, rows, cols },
+            Precision::E4m3 => {
+                let made = Quantised::new(Level::detect(), Format::E4m3, Scaling::Rows, values, rows, cols);
+                Self::E4m3(Packed::new(engine, &[&made], cols)?)
+            }
+        })
+    }
+}
+
+/// Rows on their way into a product.
+pub(super) enum Rows {
+    E4m3(Packed),
+    Bf16(CudaSlice<u16>),
+}
+
+impl Rows {
+    /// Room for rows.
+    pub fn room(engine: &Engine, precision: Precision, rows: usize, cols: usize) -> Result<Self, CudaError> {
+        Ok(match precision {
+            Precision::Bf16 => Self::Bf16(engine.zeros(rows * cols)?),
+            Precision::E4m3 => Self::E4m3(Packed::room(engine, rows, cols)?),
+        })
+    }
+
+    /// Takes the norm of rows of `x`.
+    pub fn norm(
+        &mut self,
+        engine: &Engine,
+        x: &CudaSlice<f32>,
+        gain: &CudaSlice<f32>,
+        (rows, cols): (usize, usize),
+    ) -> Result<(), CudaError> {
+        let (by_row, columns) = (grid((rows, 1, 1), THREADS, 4 * cols), cols as i32);
+        match self {
+            Self::E4m3(Packed { codes, scales, .. }) => {
+                launch!(engine, "rmsnorm_quantise", by_row, [x, gain, &mut *codes, &mut *scales, &columns, &EPSILON])
+            }
+            Self::Bf16(values) => launch!(engine, "rmsnorm_bf16", by_row, [x, gain, &mut *values, &columns, &EPSILON]),
+        }
+    }
+
+    /// Takes the gated halves of rows of `x`, which is twice as wide.
+    pub fn gate(&mut self, engine: &Engine, x: &CudaSlice<f32>, (rows, cols): (usize, usize)) -> Result<(), CudaError> {
+        let columns = cols as i32;
+        match self {
+            Self::E4m3(Packed { codes, scales, .. }) => {
+                let by_row = grid((rows, 1, 1), THREADS, 4 * cols);
+                launch!(engine, "swiglu_quantise", by_row, [x, &mut *codes, &mut *scales, &columns])
+            }
+            Self::Bf16(values) => {
+                launch!(engine, "swiglu_bf16", grid((rows, 1, 1), THREADS, 0), [x, &mut *values, &columns])
+            }
+        }
+    }
+
+    /// Where attention leaves its bf16 rows: here, or in `spare` when they are still to be quantised.
+    pub fn attended<'a>(&'a mut self, spare: &'a mut CudaSlice<u16>) -> &'a mut CudaSlice<u16> {
+        match self {
+            Self::E4m3(_) => spare,
+            Self::Bf16(values) => values,
+        }
+    }
+
+    /// Takes what attention left in `spare`.
+    pub fn take(
+        &mut self,
+        engine: &Engine,
+        spare: &CudaSlice<u16>,
+        (rows, cols): (usize, usize),
+    ) -> Result<(), CudaError> {
+        let Self::E4m3(Packed { codes, scales, .. }) = self else { return Ok(()) };
+        let (by_row, columns) = (grid((rows, 1, 1), THREADS, 4 * cols), cols as i32);
+        launch!(engine, "quantise_bf16", by_row, [spare, &mut *codes, &mut *scales, &columns])
+    }
+}
+
+/// The library's plans of all shapes that a search multiplies.
+#[derive(Debug, Default)]
+pub(super) struct Plans(HashMap<(Operands, [usize; 3]), Plan>);
+
+impl Plans {
+    /// Chooses an algorithm for `m × n × k`, once.
+    pub fn add(&mut self, blas: &Blas, operands: Operands, shape: [usize; 3]) -> Result<(), CudaError> {
+        if let std::collections::hash_map::Entry::Vacant(entry) = self.0.entry((operands, shape)) {
+            let [m, n, k] = shape;
+            entry.insert(blas.plan(operands, m, n, k)?);
+        }
+        Ok(())
+    }
+
+    pub fn get(&self, operands: Operands, shape: [usize; 3]) -> Result<&Plan, CudaError> {
+        let missing = || CudaError::new("product", format!("no plan of {operands:?} for {shape:?}"));
+        self.0.get(&(operands, shape)).ok_or_else(missing)
+    }
+}
+
+/// What multiplies.
+#[derive(Clone, Copy)]
+pub(super) struct Products<'a> {
+    pub engine: &'a Engine,
+    pub blas: &'a Blas,
+    pub plans: &'a Plans,
+}
+
+impl Products<'_> {
+    /// `out = a · bᵀ` over the first `m` rows, in bf16, into memory that begins where the view does.
+    pub fn into_bf16(
+        self,
+        (a, m): (&Rows, usize),
+        b: &Weights,
+        out: &mut CudaViewMut<'_, u16>,
+    ) -> Result<(), CudaError> {
+        match (a, b) {
+            (Rows::E4m3(a), Weights::E4m3(b)) => product_bf16(self.engine, (a, m), b, out),
+            (Rows::Bf16(a), Weights::Bf16 { values, rows, cols }) => {
+                let plan = self.plans.get(Operands::Bf16, [m, *rows, *cols])?;
+                self.blas.bf16(self.engine, plan, (a, values), out, false)
+            }
+            _ => Err(CudaError::new("product", "rows and weights are of two precisions")),
+        }
+    }
+
+    /// The same in f32, written or added to what stands there.
+    pub fn into_f32(
+        self,
+        (a, m): (&Rows, usize),
+        b: &Weights,
+        out: &mut CudaSlice<f32>,
+        add: bool,
+    ) -> Result<(), CudaError> {
+        match (a, b) {
+            (Rows::E4m3(a), Weights::E4m3(b)) => product_f32(self.engine, (a, m), b, out, (false, add)),
+            (Rows::Bf16(a), Weights::Bf16 { values, rows, cols }) => {
+                let plan = self.plans.get(Operands::Bf16Single, [m, *rows, *cols])?;
+                self.blas.bf16(self.engine, plan, (a, values), out, add)
+            }
+            _ => Err(CudaError::new("product", "rows and weights are of two precisions")),
+        }
+    }
+}
