@@ -95,29 +95,11 @@ pub(crate) fn ask(
 impl Worker {
     /// Target and control rank of each case; `first` is the row of the first one.
     fn ask(&mut self, cases: &[Case<'_>], first: usize, how: Asking<'_>) -> Result<Vec<(u32, u32)>, EvaluationError> {
-        let excluded: Vec<Vec<ItemIndex>> = cases.iter().map(|case| excluded(case, how.masking)).collect();
-        let queries: Vec<Query<'_>> = (cases.iter().zip(&excluded).enumerate())
-            .map(|(at, (case, exclude))| Query {
-                history: case.history,
-                exclude,
-                allowed: None,
-                k: how.k,
-                ties: Ties::Random(mix(how.seed, (first + at) as u64)),
-            })
-            .collect();
-        let last = first + cases.len() - 1;
-        let answers =
-            self.model.recommend(&queries).map_err(|source| EvaluationError::Model { first, last, source })?;
-        if answers.len() != cases.len() {
-            return Err(EvaluationError::Length {
-                what: "the model's answer",
-                found: answers.len(),
-                wanted: cases.len(),
-            });
-        }
+        let ties = |row| Ties::Random(mix(how.seed, row as u64));
+        let question = Question { k: how.k, masking: how.masking, ties: &ties, items: self.best.len() };
+        let answers = question.put(&mut *self.model, cases, first)?;
         let mut ranks = Vec::with_capacity(cases.len());
-        for (at, (case, answer)) in cases.iter().zip(&answers).enumerate() {
-            check(answer, &queries[at], self.best.len(), first + at)?;
+        for (case, answer) in cases.iter().zip(&answers) {
             self.answered += answer.len() as u64;
             for (rank, candidate) in answer.iter().enumerate() {
                 let best = &mut self.best[candidate.item as usize];
@@ -130,9 +112,53 @@ impl Worker {
     }
 }
 
+/// What is asked of a model about every case.
+pub(crate) struct Question<'a> {
+    /// Items to answer.
+    pub k: usize,
+    /// Whether the history is removed from the answer.
+    pub masking: Masking,
+    /// How equal scores of a row are ordered.
+    pub ties: &'a (dyn Fn(usize) -> Ties + Sync),
+    /// Items there are.
+    pub items: usize,
+}
+
+impl Question<'_> {
+    /// An answer a case, each within the contract of [`Recommend`]; `first` is the row of the first case.
+    pub(crate) fn put(
+        &self,
+        model: &mut dyn Recommend,
+        cases: &[Case<'_>],
+        first: usize,
+    ) -> Result<Vec<Vec<Candidate>>, EvaluationError> {
+        let excluded: Vec<Vec<ItemIndex>> = cases.iter().map(|case| excluded(case, self.masking)).collect();
+        let queries: Vec<Query<'_>> = (first..)
+            .zip(cases.iter().zip(&excluded))
+            .map(|(row, (case, exclude))| Query {
+                history: case.history,
+                exclude,
+                allowed: None,
+                k: self.k,
+                ties: (self.ties)(row),
+            })
+            .collect();
+        let last = first + cases.len() - 1;
+        let answers = model.recommend(&queries).map_err(|source| EvaluationError::Model { first, last, source })?;
+        let (found, wanted) = (answers.len(), cases.len());
+        if found != wanted {
+            return Err(EvaluationError::Length { what: "the model's answer", found, wanted });
+        }
+        for (row, (answer, query)) in (first..).zip(answers.iter().zip(&queries)) {
+            check(answer, query, self.items, row)?;
+        }
+        Ok(answers)
+    }
+}
+
 /// The history's items, ascending without duplicates, when they are to be removed. The target stays: somebody who came
 /// back to an item is asked for it.
-pub(crate) fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
+fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
     match masking {
         Masking::Raw => Vec::new(),
         Masking::Masked => {
@@ -145,7 +171,7 @@ pub(crate) fn excluded(case: &Case<'_>, masking: Masking) -> Vec<ItemIndex> {
 }
 
 /// Refuses answers that break the contract of [`Recommend`].
-pub(crate) fn check(answer: &[Candidate], query: &Query<'_>, items: usize, row: usize) -> Result<(), EvaluationError> {
+fn check(answer: &[Candidate], query: &Query<'_>, items: usize, row: usize) -> Result<(), EvaluationError> {
     let refuse = |what: String| Err(EvaluationError::Answer { row, what });
     if answer.len() > query.k {
         return refuse(format!("has {} items, {} were asked for", answer.len(), query.k));

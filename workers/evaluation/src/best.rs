@@ -5,11 +5,11 @@
 //! scores give equal lists. Counts are whole numbers: figures do not depend on threads.
 
 use recmesh_contract::config::Masking;
-use recmesh_contract::{ItemIndex, Query, Recommend, Ties};
+use recmesh_contract::{ItemIndex, Recommend, Ties};
 use recmesh_data::{Interactions, Part};
 
 use crate::EvaluationError;
-use crate::answers::{BATCH, check, excluded};
+use crate::answers::{BATCH, Question};
 use crate::cases::{Case, cases};
 use crate::threads::map;
 
@@ -41,39 +41,15 @@ pub fn best(
     }
     let batches: Vec<&[Case<'_>]> = cases.chunks(BATCH).collect();
     let models: Vec<_> = (0..threads.clamp(1, batches.len())).map(|_| model.fork()).collect();
-    let (answers, _) = map(models, batches.len(), &|_| (), |model, batch| {
-        ask(&mut **model, batches[batch], batch * BATCH, k, data.items.len())
-    });
-    let mut items = Vec::with_capacity(cases.len());
-    for answer in answers {
-        items.extend(answer?);
+    let question = Question { k, masking: Masking::Masked, ties: &|_| Ties::ByIndex, items: data.items.len() };
+    let (answers, _) =
+        map(models, batches.len(), &|_| (), |model, batch| question.put(&mut **model, batches[batch], batch * BATCH));
+    let mut items: Vec<Vec<ItemIndex>> = Vec::with_capacity(cases.len());
+    for answers in answers {
+        items.extend(answers?.into_iter().map(|answer| answer.into_iter().map(|candidate| candidate.item).collect()));
     }
     let hits = cases.iter().zip(&items).filter(|(case, items)| items.contains(&case.target)).count();
     Ok(Best { recall: hits as f64 / cases.len() as f64, items })
-}
-
-fn ask(
-    model: &mut dyn Recommend,
-    cases: &[Case<'_>],
-    first: usize,
-    k: usize,
-    items: usize,
-) -> Result<Vec<Vec<ItemIndex>>, EvaluationError> {
-    let masks: Vec<Vec<ItemIndex>> = cases.iter().map(|case| excluded(case, Masking::Masked)).collect();
-    let queries: Vec<Query<'_>> = cases
-        .iter()
-        .zip(&masks)
-        .map(|(case, exclude)| Query { history: case.history, exclude, allowed: None, k, ties: Ties::ByIndex })
-        .collect();
-    let last = first + cases.len() - 1;
-    let answers = model.recommend(&queries).map_err(|source| EvaluationError::Model { first, last, source })?;
-    if answers.len() != cases.len() {
-        return Err(EvaluationError::Length { what: "the model's answer", found: answers.len(), wanted: cases.len() });
-    }
-    for (row, (answer, query)) in answers.iter().zip(&queries).enumerate() {
-        check(answer, query, items, first + row)?;
-    }
-    Ok(answers.into_iter().map(|answer| answer.into_iter().map(|candidate| candidate.item).collect()).collect())
 }
 
 impl Best {
