@@ -11,7 +11,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
-    runtime::{conditions, wait::await_condition},
+    runtime::{
+        conditions,
+        wait::{self, await_condition},
+    },
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -81,13 +84,11 @@ pub async fn install(limit: Duration) -> Result<Vec<Installed>, InstallError> {
 /// # Errors
 /// See [`InstallError`].
 pub async fn install_with(client: Client, limit: Duration) -> Result<Vec<Installed>, InstallError> {
-    let deadline = Instant::now() + limit;
-    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let cluster = Definitions::of(client, limit);
     let mut applied = Vec::new();
     for definition in recmesh_crds::all() {
         let name = definition.name_any();
-        let late = |what: &str, last: String| InstallError::Late { what: format!("{what} {name}"), limit, last };
-        let found = trying(deadline, || api.get_opt(&name)).await.map_err(|last| last.told(&name, late))?;
+        let found = cluster.ask("applying", &name, || cluster.api.get_opt(&name)).await?;
         if let Some(there) = found.and_then(|found| found.annotations().get(VERSION).cloned())
             && number(&there) > number(env!("CARGO_PKG_VERSION"))
         {
@@ -96,23 +97,12 @@ pub async fn install_with(client: Client, limit: Duration) -> Result<Vec<Install
         }
         let document = Patch::Apply(document(&definition));
         let params = PatchParams::apply(names::OPERATOR).force();
-        trying(deadline, || api.patch(&name, &params, &document)).await.map_err(|last| last.told(&name, late))?;
+        cluster.ask("applying", &name, || cluster.api.patch(&name, &params, &document)).await?;
         applied.push(Installed { name, newer: None });
     }
     for Installed { name, .. } in &applied {
-        let established = await_condition(api.clone(), name, conditions::is_crd_established());
-        let last = "the API server has not established it".to_owned();
-        match timeout_at(deadline, established).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                return Err(InstallError::Late {
-                    what: format!("establishing {name}"),
-                    limit,
-                    last: error.to_string(),
-                });
-            }
-            Err(_) => return Err(InstallError::Late { what: format!("establishing {name}"), limit, last }),
-        }
+        let established = await_condition(cluster.api.clone(), name, conditions::is_crd_established());
+        cluster.see("establishing", name, established, "the API server has not established it").await?;
     }
     Ok(applied)
 }
@@ -131,44 +121,77 @@ pub async fn remove(limit: Duration) -> Result<Vec<String>, InstallError> {
 /// # Errors
 /// See [`InstallError`].
 pub async fn remove_with(client: Client, limit: Duration) -> Result<Vec<String>, InstallError> {
-    let deadline = Instant::now() + limit;
-    let api: Api<CustomResourceDefinition> = Api::all(client);
+    let cluster = Definitions::of(client, limit);
     let mut gone = Vec::new();
     for definition in recmesh_crds::all() {
         let name = definition.name_any();
-        let late = |what: &str, last: String| InstallError::Late { what: format!("{what} {name}"), limit, last };
-        let found = trying(deadline, || api.get_opt(&name)).await.map_err(|last| last.told(&name, late))?;
+        let found = cluster.ask("deleting", &name, || cluster.api.get_opt(&name)).await?;
         let Some(uid) = found.and_then(|found| found.uid()) else { continue };
         let params = DeleteParams::background();
-        match trying(deadline, || api.delete(&name, &params)).await {
-            Ok(_) => gone.push((name, uid)),
-            Err(Last { error: kube::Error::Api(status), .. }) if status.code == 404 => {}
-            Err(last) => return Err(last.told(&name, late)),
+        let delete = || async {
+            match cluster.api.delete(&name, &params).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+                answer => answer.map(|_| true),
+            }
+        };
+        if cluster.ask("deleting", &name, delete).await? {
+            gone.push((name, uid));
         }
     }
     for (name, uid) in &gone {
-        let last = "resources of its kind are still being deleted".to_owned();
-        let what = || format!("deleting {name}");
-        match timeout_at(deadline, await_condition(api.clone(), name, conditions::is_deleted(uid))).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(InstallError::Late { what: what(), limit, last: error.to_string() }),
-            Err(_) => return Err(InstallError::Late { what: what(), limit, last }),
-        }
+        let deleted = await_condition(cluster.api.clone(), name, conditions::is_deleted(uid));
+        cluster.see("deleting", name, deleted, "resources of its kind are still being deleted").await?;
     }
     Ok(gone.into_iter().map(|(name, _)| name).collect())
+}
+
+/// The definitions in a cluster, and until when something may be done to them.
+struct Definitions {
+    api: Api<CustomResourceDefinition>,
+    deadline: Instant,
+    limit: Duration,
+}
+
+impl Definitions {
+    fn of(client: Client, limit: Duration) -> Self {
+        Self { api: Api::all(client), deadline: Instant::now() + limit, limit }
+    }
+
+    fn late(&self, doing: &str, name: &str, last: String) -> InstallError {
+        InstallError::Late { what: format!("{doing} {name}"), limit: self.limit, last }
+    }
+
+    /// Tries until it works, is refused, or is late.
+    async fn ask<T, F>(&self, doing: &str, name: &str, ask: impl FnMut() -> F) -> Result<T, InstallError>
+    where
+        F: Future<Output = Result<T, kube::Error>>,
+    {
+        trying(self.deadline, ask).await.map_err(|Last { error, late }| {
+            let failure = Failure::new(format!("CustomResourceDefinition {name}"), error);
+            if late { self.late(doing, name, failure.to_string()) } else { failure.into() }
+        })
+    }
+
+    /// Waits until the cluster shows it; `last` is what is known of it while it does not.
+    async fn see<T>(
+        &self,
+        doing: &str,
+        name: &str,
+        seen: impl Future<Output = Result<T, wait::Error>>,
+        last: &str,
+    ) -> Result<(), InstallError> {
+        match timeout_at(self.deadline, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.late(doing, name, error.to_string())),
+            Err(_) => Err(self.late(doing, name, last.to_owned())),
+        }
+    }
 }
 
 /// What ended the tries.
 struct Last {
     error: kube::Error,
     late: bool,
-}
-
-impl Last {
-    fn told(self, name: &str, late: impl FnOnce(&str, String) -> InstallError) -> InstallError {
-        let failure = Failure::new(format!("CustomResourceDefinition {name}"), self.error);
-        if self.late { late("applying", failure.to_string()) } else { failure.into() }
-    }
 }
 
 /// Tries until it works, until it is refused, or until the deadline: an API server that has just started, or is loaded,
