@@ -199,18 +199,25 @@ pub struct Crds {
     pub timeout: Duration,
 }
 
+/// Where the artifacts of a cluster are.
+#[derive(Debug, ClapArgs)]
+pub struct Artifacts {
+    /// A folder, which workers only read, or s3://bucket/prefix, gs://bucket/prefix, file:///folder.
+    #[arg(long, value_name = "PLACE")]
+    pub store: PathBuf,
+    /// The folder that keeps what is fetched, when artifacts are in an object store.
+    #[arg(long, default_value = "/store", value_name = "DIR")]
+    pub cache: PathBuf,
+}
+
 /// `recmesh worker`.
 #[derive(Debug, ClapArgs)]
 pub struct Worker {
     /// The pools to run, as JSON; looked at every second and followed when it changes.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Where artifacts are: a folder, which is only read, or s3://bucket/prefix, gs://bucket/prefix, file:///folder.
-    #[arg(long, value_name = "PLACE")]
-    pub store: PathBuf,
-    /// The folder that keeps what is fetched, when artifacts are in an object store.
-    #[arg(long, default_value = "/store", value_name = "DIR")]
-    pub cache: PathBuf,
+    #[command(flatten)]
+    pub artifacts: Artifacts,
     /// The address for gateways.
     #[arg(long, default_value = "0.0.0.0:9000", value_name = "ADDR")]
     pub listen: SocketAddr,
@@ -228,12 +235,8 @@ pub struct Job {
     /// What to do, as JSON.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Where artifacts are: a folder, or s3://bucket/prefix, gs://bucket/prefix, file:///folder.
-    #[arg(long, value_name = "PLACE")]
-    pub store: PathBuf,
-    /// The folder that keeps what is fetched, when artifacts are in an object store.
-    #[arg(long, default_value = "/store", value_name = "DIR")]
-    pub cache: PathBuf,
+    #[command(flatten)]
+    pub artifacts: Artifacts,
     /// The folder of checkpoints; without it they are kept in the store's folder or cache.
     #[arg(long, value_name = "DIR")]
     pub checkpoints: Option<PathBuf>,

@@ -42,7 +42,7 @@ const STOPPED: u8 = 3;
 pub fn run(options: &Job) -> ExitCode {
     let word = LastWord::at(options.termination_message.clone());
     let read = || -> Result<_, console::Wrong> {
-        Ok((config::read::<JobConfig>(&options.config)?, store::place(&options.store)?))
+        Ok((config::read::<JobConfig>(&options.config)?, store::place(&options.artifacts.store)?))
     };
     let (config, place) = match read() {
         Ok(read) => read,
@@ -70,7 +70,7 @@ fn work(options: &Job, place: &Place, config: &JobConfig, live: &Arc<Live>, word
     let mut store = match place {
         Place::Folder(folder) => Store::open(folder)
             .context("the store cannot be written: give the job a volume that it may write, and that is not full")?,
-        Place::Bucket(bucket) => store::bucket(bucket, &options.cache)?,
+        Place::Bucket(bucket) => store::bucket(bucket, &options.artifacts.cache)?,
     };
     if let Some(folder) = &options.checkpoints {
         store = store.with_checkpoints(folder)?;

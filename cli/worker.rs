@@ -50,9 +50,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// When the configuration is wrong, the store is not there, a port is taken, or a pool cannot start at first.
 pub fn run(options: &Worker) -> Result<()> {
     let list: WorkerConfig = config::read(&options.config)?;
-    let store = match store::place(&options.store)? {
+    let store = match store::place(&options.artifacts.store)? {
         Place::Folder(folder) => Store::open_existing(&folder)?,
-        Place::Bucket(bucket) => store::bucket(&bucket, &options.cache)?,
+        Place::Bucket(bucket) => store::bucket(&bucket, &options.artifacts.cache)?,
     };
     let interrupt = Interrupt::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
