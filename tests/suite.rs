@@ -9,3 +9,5 @@ mod chart;
 mod local;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod told;

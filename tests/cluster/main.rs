@@ -15,3 +15,6 @@ mod crds;
 mod harness;
 #[cfg(test)]
 mod node;
+#[cfg(test)]
+#[path = "../told.rs"]
+mod told;

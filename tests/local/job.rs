@@ -11,8 +11,9 @@ use recmesh_plan::{JobKey, Valid};
 use super::{
     manifests::{LONG, WHOLE, counted_over},
     process::{Process, get},
-    program::{Desk, Told},
+    program::Desk,
 };
+use crate::told::Told;
 
 /// The manifests, checked and tied.
 pub fn valid(manifests: &str) -> Valid {

@@ -11,8 +11,9 @@ use std::{
 
 use super::{
     http::{self, Answer},
-    program::{Desk, Told, signal},
+    program::{Desk, signal},
 };
+use crate::told::Told;
 
 /// A running program; killed when dropped.
 pub struct Process {

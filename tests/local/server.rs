@@ -12,8 +12,9 @@ use serde_json::Value;
 
 use super::{
     http::{self, Answer},
-    program::{Desk, Told, signal},
+    program::{Desk, signal},
 };
+use crate::told::Told;
 
 /// A serving program; killed when dropped.
 pub struct Server {

@@ -8,10 +8,15 @@ use std::{
 
 use super::{CRATES, root, sources};
 
-/// Adds a file and everything its `mod name;` lines lead to.
+/// Adds a file and everything its `mod name;` lines lead to, also where a `#[path = "…"]` above one says where.
 fn reach(file: &Path, children: &Path, reached: &mut BTreeSet<PathBuf>) {
     reached.insert(file.to_owned());
+    let mut told = None;
     for line in fs::read_to_string(file).unwrap().lines() {
+        if let Some(path) = line.trim().strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix("\"]")) {
+            told = Some(children.join(path).canonicalize().unwrap());
+            continue;
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
         let name = match words.as_slice() {
             ["mod", name] => name,
@@ -19,6 +24,10 @@ fn reach(file: &Path, children: &Path, reached: &mut BTreeSet<PathBuf>) {
             _ => continue,
         };
         let Some(name) = name.strip_suffix(';') else { continue };
+        if let Some(path) = told.take() {
+            reach(&path, &path.with_extension(""), reached);
+            continue;
+        }
         let flat = children.join(format!("{name}.rs"));
         let nested = children.join(name).join("mod.rs");
         let (path, folder) = if flat.exists() { (flat, children.join(name)) } else { (nested, children.join(name)) };

@@ -25,9 +25,32 @@ async fn release(space: &Space) -> String {
 }
 
 /// Workloads of workers: name to uid.
-async fn workloads(space: &Space) -> std::collections::BTreeMap<String, String> {
+type Workloads = std::collections::BTreeMap<String, String>;
+
+async fn workloads(space: &Space) -> Workloads {
     let all = space.list("Deployment", WORKER).await;
     all.into_iter().map(|object| (object.name_any(), object.uid().unwrap())).collect()
+}
+
+/// The quickstart while its next version waits for a gateway to warm it.
+struct Rolling {
+    /// The release that answers.
+    first: String,
+    /// Its workloads.
+    old: Workloads,
+    /// What gateways are told.
+    told: RouteFile,
+}
+
+/// Changes the data of the quickstart, which serves, and waits for the candidate. No gateway warms it.
+async fn roll(tended: &Tended) -> Rolling {
+    let space = &tended.space;
+    let (first, old) = (release(space).await, workloads(space).await);
+    tended.gateway.never_warms("home@");
+    change(space, "dataset", "world", r#"{"spec":{"source":{"planted":{"seed":9}}}}"#);
+    let rolling = |map: Option<&Object>| route(map).is_some_and(|route| route.candidate.is_some());
+    let map = space.when("ConfigMap", "home-route", "has a candidate", rolling).await;
+    Rolling { first, old, told: route(Some(&map)).unwrap() }
 }
 
 #[tokio::test]
@@ -35,13 +58,7 @@ async fn traffic_moves_when_the_new_version_is_warm() {
     let tended = Tended::new("rollout").await;
     tended.serve_quickstart().await;
     let space = &tended.space;
-    let (first, old) = (release(space).await, workloads(space).await);
-
-    tended.gateway.never_warms("home@");
-    change(space, "dataset", "world", r#"{"spec":{"source":{"planted":{"seed":9}}}}"#);
-    let rolling = |map: Option<&Object>| route(map).is_some_and(|route| route.candidate.is_some());
-    let map = space.when("ConfigMap", "home-route", "has a candidate", rolling).await;
-    let told = route(Some(&map)).unwrap();
+    let Rolling { first, old, told } = roll(&tended).await;
     assert_eq!(told.current.as_ref().unwrap().release.name, first, "the old version answers");
     let second = told.candidate.unwrap().release.name;
     assert_ne!(second, first);
@@ -91,11 +108,7 @@ async fn a_revert_drops_the_new_version_and_leaves_the_old_alone() {
     let tended = Tended::new("revert").await;
     tended.serve_quickstart().await;
     let space = &tended.space;
-    let (first, old) = (release(space).await, workloads(space).await);
-    tended.gateway.never_warms("home@");
-    change(space, "dataset", "world", r#"{"spec":{"source":{"planted":{"seed":9}}}}"#);
-    let rolling = |map: Option<&Object>| route(map).is_some_and(|route| route.candidate.is_some());
-    space.when("ConfigMap", "home-route", "has a candidate", rolling).await;
+    let Rolling { first, old, .. } = roll(&tended).await;
     change(space, "dataset", "world", r#"{"spec":{"source":{"planted":{"seed":7}}}}"#);
     let back = |map: Option<&Object>| route(map).is_some_and(|route| route.candidate.is_none());
     space.when("ConfigMap", "home-route", "has no candidate", back).await;

@@ -43,12 +43,12 @@ async fn rules_say_the_same_words() {
         }
         // Rules are not asked about an object that has unknown fields.
         if expected.iter().any(|line| line.contains("unknown field")) {
-            told.refused(&[]);
+            told.refused(1, &[]);
             continue;
         }
         let messages: Vec<&str> = expected.iter().map(|line| line.split_once(": ").unwrap().1).collect();
         said += messages.len();
-        let told = told.refused(&messages);
+        let told = told.refused(1, &messages);
         for line in &expected {
             let field = line.split_once(": ").unwrap().0;
             assert!(told.err.contains(field), "{title}: no {field} in {}", told.err);
@@ -121,7 +121,7 @@ async fn references_that_cannot_change_say_so() {
             "datasetRef cannot change: make another tokenizer for another data set",
         ),
     ] {
-        space.kubectl().run(&["patch", kind, name, "--type=merge", "--patch", patch]).refused(&[message]);
+        space.kubectl().run(&["patch", kind, name, "--type=merge", "--patch", patch]).refused(1, &[message]);
     }
     space.end().await;
 }

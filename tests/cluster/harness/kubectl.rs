@@ -3,10 +3,10 @@
 use std::{
     io::Write,
     path::PathBuf,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
-use super::Cluster;
+use super::{Cluster, Told};
 
 /// One kubectl with the rights of one kubeconfig.
 #[derive(Clone, Debug)]
@@ -14,43 +14,6 @@ pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     namespace: Option<String>,
-}
-
-/// What a finished program said.
-#[derive(Debug)]
-pub struct Told {
-    /// Exit code; `None` when a signal ended it.
-    pub code: Option<i32>,
-    /// Standard output.
-    pub out: String,
-    /// Standard error.
-    pub err: String,
-}
-
-impl Told {
-    /// Asserts that the program succeeded.
-    #[track_caller]
-    pub fn good(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:#?}");
-        self
-    }
-
-    /// Asserts that the program failed and that standard error holds every part.
-    #[track_caller]
-    pub fn refused(self, parts: &[&str]) -> Self {
-        assert_ne!(self.code, Some(0), "accepted: {self:#?}");
-        for part in parts {
-            assert!(self.err.contains(part), "no {part:?} in {}", self.err);
-        }
-        self
-    }
-}
-
-impl From<Output> for Told {
-    fn from(output: Output) -> Self {
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-    }
 }
 
 impl Kubectl {

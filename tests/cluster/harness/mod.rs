@@ -18,9 +18,10 @@ pub use self::{
     audit::{Audit, Entry, rights},
     cluster::{Cluster, OURS, Object, PLURALS, await_kinds, condition},
     gateway::Gateway,
-    kubectl::{Kubectl, Told},
+    kubectl::Kubectl,
     process::{Process, Usage},
     release::{RELEASE, Release, helm},
     space::{Space, USER, documents, is},
     wait::Held,
 };
+pub use crate::told::Told;
