@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """PyTorch and Triton on a CUDA device, beside the products and the layers that the GPU suite measures.
 
-In: nothing; the suite pipes this file into python3. Out: one line of JSON on stdout, the last. Where torch is not
-importable or sees no device it says so there and ends with 0. Never installs anything, estimates nothing.
+In: nothing; the suite runs this file with gpu_triton.py beside it. Out: one line of JSON on stdout, the last. Where torch
+is not importable or sees no device it says so there and ends with 0. Never installs anything, estimates nothing.
 """
 
 import json
@@ -63,6 +63,30 @@ def step(torch, shape):
     return run
 
 
+def products(torch, shape, triton):
+    """The products of a decoder's layer: PyTorch in bf16 and FP8, and Triton in both where it is importable."""
+    rows, width, inner = shape["beams"], shape["width"], shape["inner"]
+    for what, m, n, k in (("attention", rows, width, width), ("up", rows, 2 * inner, width), ("down", rows, width, inner)):
+        a, b = (torch.randn(size, k, device="cuda", dtype=torch.bfloat16) for size in (m, n))
+        a_scales, b_scales = ((x.abs().amax(1, keepdim=True).float() / 448) for x in (a, b))
+        a8, b8 = ((x / scale).to(torch.float8_e4m3fn) for x, scale in ((a, a_scales), (b, b_scales)))
+        exact = (a8.float() * a_scales) @ (b8.float() * b_scales).T
+        scaled = lambda: torch._scaled_mm(a8, b8.T, a_scales, b_scales.T.contiguous(), out_dtype=torch.bfloat16)
+        ways = {"torchBf16": lambda: torch.nn.functional.linear(a, b), "torchFp8": scaled}
+        if triton:
+            ways["tritonBf16"] = lambda: triton.product(a, b)
+            ways["tritonFp8"] = lambda: triton.product(a8, b8, (a_scales, b_scales))
+        row = {"what": what, "m": m, "n": n, "k": k}
+        for name, way in ways.items():
+            try:
+                found = way().float()
+                error = ((found - exact).norm() / exact.norm()).item()
+                row[name] = {"ms": milliseconds(torch, way, 50), "relativeError": error}
+            except Exception as problem:  # One way that this version cannot go must not hide the others.
+                row[name] = {"notMeasured": f"{type(problem).__name__}: {problem}"}
+        yield row
+
+
 def main():
     try:
         import torch
@@ -70,9 +94,12 @@ def main():
         return {"notMeasured": "torch is not importable"}
     if not torch.cuda.is_available():
         return {"notMeasured": "torch sees no CUDA device"}
-    found = {"torch": torch.__version__, "device": torch.cuda.get_device_name(), "steps": [], "triton": None}
+    found = {"torch": torch.__version__, "device": torch.cuda.get_device_name(), "steps": [], "products": [], "triton": None}
+    matmul = None
     try:
         import triton
+
+        import gpu_triton as matmul
 
         found["triton"] = triton.__version__
     except ImportError:
@@ -88,6 +115,7 @@ def main():
                 row["compiledMs"] = milliseconds(torch, lambda: compiled(x))
                 row["compileSeconds"] = round(time.monotonic() - begun, 1)
             found["steps"].append(row)
+            found["products"] += [{"name": name} | row for row in products(torch, shape, matmul)]
     return found
 
 

@@ -3,9 +3,6 @@
 //! In: an engine. Out: JSON. Times are the device's own, means over repeated launches after one that is not counted; weights
 //! rotate so that no product finds its own in the cache.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use recmesh_kernels::cuda::{Blas, CudaError, Decoder, Engine, Graphs, Operands, Packed, Precision, Shape, TrieLevel};
 use recmesh_kernels::fp8::{Format, Quantised, Scaling};
 use recmesh_kernels::{Level, twins::cases};
@@ -43,8 +40,6 @@ const REPEATS: u32 = 50;
 const SEARCHES: u32 = 20;
 /// Weights that a product rotates through fill at least this many bytes: more than the cache.
 const ROTATED: usize = 128 << 20;
-
-const PEERS: &str = include_str!("../../../benches/peers/gpu_torch.py");
 
 /// A figure, or why there is none.
 fn measured(name: &str, found: Result<Value, CudaError>) -> Value {
@@ -91,7 +86,7 @@ pub fn run(engine: &Engine) -> Value {
         };
         searches.push(measured(name, found));
     }
-    json!({"products": products, "searches": searches, "peers": peers()})
+    json!({"products": products, "searches": searches, "peers": crate::peers::run()})
 }
 
 /// One shape by our kernel and by the library, FP8 and bf16.
@@ -213,27 +208,4 @@ fn searched(engine: &Engine, blas: &Blas, shape: Shape) -> Result<Value, CudaErr
         "tflops": operations(shape) / graph / 1e9,
         "trieStepMs": trie,
     }))
-}
-
-/// PyTorch and Triton, when Python imports them.
-fn peers() -> Value {
-    let run = || -> Result<Value, String> {
-        let mut child = Command::new("python3")
-            .arg("-")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("python3: {error}"))?;
-        let mut stdin = child.stdin.take().ok_or("python3 has no input")?;
-        stdin.write_all(PEERS.as_bytes()).map_err(|error| format!("python3: {error}"))?;
-        drop(stdin);
-        let output = child.wait_with_output().map_err(|error| format!("python3: {error}"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let last = text.lines().last().unwrap_or_default();
-        serde_json::from_str(last).map_err(|_| format!("the peers ended with {} and no figures", output.status))
-    };
-    let found = run().unwrap_or_else(|reason| json!({"notMeasured": reason}));
-    println!("peers: {found}");
-    found
 }

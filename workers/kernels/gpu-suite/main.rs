@@ -9,6 +9,7 @@
 mod checks;
 mod date;
 mod figures;
+mod peers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
