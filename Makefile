@@ -42,8 +42,13 @@ cuda: ## compile the CUDA kernels for sm_90a and run them on a CPU emulator; nee
 	python3 workers/kernels/cuda/compile.py
 	python3 workers/kernels/cuda/emulate.py
 
-test-cuda: ## what of the CUDA side can be tested without a device
+EMULATED = $(TARGET)/emulated-driver
+
+test-cuda: ## the CUDA side on an emulated driver: no device; needs python3 and g++
 	$(CARGO) test -p recmesh-kernels --features cuda --lib --bin recmesh-gpu-suite -- cuda:: date::
+	python3 workers/kernels/cuda/emulate.py --driver $(EMULATED)
+	$(CARGO) build -p recmesh-kernels --features cuda --bin recmesh-gpu-suite
+	LD_LIBRARY_PATH=$(EMULATED) $(TARGET)/debug/recmesh-gpu-suite --checks-only --out $(EMULATED)/gpu-suite.json
 
 gpu-suite: ## one program that checks and measures the CUDA kernels where there is a device: docs/gpu.md
 	$(CARGO) build --release -p recmesh-kernels --features cuda --bin recmesh-gpu-suite

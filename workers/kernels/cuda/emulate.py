@@ -13,6 +13,7 @@ import argparse
 import concurrent.futures
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -66,11 +67,53 @@ def break_one(fault, folder):
     return status != 0, f"fault '{what}' in {file}: {'noticed' if status else 'NOT NOTICED'} by {name}"
 
 
+def entries_of(cubin):
+    """The entries of machine code: names of its sections of instructions."""
+    return sorted({name.decode() for name in re.findall(rb"\0\.text\.(\w+)(?=\0)", cubin.read_bytes())})
+
+
+def build_driver(to, jobs, sources=HERE):
+    """A driver library and one of products over the emulator, in folder `to`: see emulator/driver/driver.cpp."""
+    to.mkdir(parents=True, exist_ok=True)
+    flags = [*FLAGS, "-fPIC", "-fvisibility=hidden", f"-I{sources}", f"-I{HERE / 'emulator/driver'}", f"-I{HERE}"]
+    parts = {path.stem: (path, []) for path in (HERE / "emulator/driver").glob("*.cpp")}
+    for path in sorted(sources.glob("*.cu")):
+        source = to / f"{path.stem}.cpp"
+        names = entries_of(HERE / f"cubins/{path.stem}.sm_90a.cubin")
+        added = "".join(f'[[maybe_unused]] const int of_{name} = driver::add<&{name}>("{name}", &{name});\n' for name in names)
+        source.write_text(f'#include "entries.hpp"\n#include "{path}"\nnamespace {{\n{added}}}\n')
+        parts[path.stem] = (source, ["-DEMULATOR_PART"])
+    for name in ("memory", "streams"):
+        parts[name][1].append("-DEMULATOR_PART")
+
+    def build(name):
+        source, more = parts[name]
+        subprocess.run(["g++", *flags, *more, "-c", source, "-o", to / f"{name}.o"], check=True)
+        return name
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        objects = [to / f"{name}.o" for name in pool.map(build, parts)]
+    own = to / "blas.o"
+    link = ["g++", "-shared", "-Wl,-z,defs", "-Wl,-z,nodelete"]
+    driver, products = to / "libcuda.so.1", to / "libcublasLt.so.12"
+    objects.remove(own)
+    subprocess.run([*link, "-Wl,-soname,libcuda.so.1", *objects, "-o", driver], check=True)
+    subprocess.run([*link, "-Wl,-rpath,$ORIGIN", own, driver, "-o", products], check=True)
+    for library in (driver, products):
+        short = to / library.name.split(".so")[0]
+        short = short.with_name(short.name + ".so")
+        short.unlink(missing_ok=True)
+        short.symlink_to(library.name)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--driver", type=pathlib.Path, metavar="FOLDER", help="build the emulated driver, and do no more")
     args = parser.parse_args()
+    if args.driver:
+        return build_driver(args.driver.resolve(), args.jobs)
     kernels = {path.stem for path in HERE.glob("*.cu")}
     tests = {path.stem for path in (HERE / "emulator/tests").glob("*.cpp")}
     if kernels != tests:

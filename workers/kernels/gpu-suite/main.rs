@@ -2,7 +2,8 @@
 //!
 //! In: `--out FILE` (gpu-suite.json), `--checks-only`. Out: lines to read, the JSON, and the exit code: 0 all held, 1 a
 //! check failed or the device did, 2 an argument is wrong, 3 there is no device. Needs the driver; uses cuBLASLt and NVRTC
-//! where they are. Estimates nothing: a figure that could not be measured is null with a reason beside it.
+//! where they are. Estimates nothing: a figure that could not be measured is null with a reason beside it, and on the
+//! emulated driver (cuda/emulator/driver) there are checks and no figures.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program whose output is lines to read.
 
@@ -57,13 +58,20 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error),
     };
     let checked = checks::run(&mut engine);
-    let figures = if arguments.checks_only { Value::Null } else { figures::run(&engine) };
+    let figures = if device.is_emulated() {
+        json!({"notMeasured": "an emulator is no device: its times say nothing of one"})
+    } else if arguments.checks_only {
+        Value::Null
+    } else {
+        figures::run(&engine)
+    };
     let report = json!({
         "formatVersion": 1,
         "date": date::today(),
         "version": env!("CARGO_PKG_VERSION"),
         "device": {
             "name": device.name,
+            "emulated": device.is_emulated(),
             "computeCapability": format!("{}.{}", device.capability.0, device.capability.1),
             "memoryBytes": device.memory,
             "multiprocessors": device.multiprocessors,

@@ -37,6 +37,9 @@ struct alignas(1024) DynamicShared {
     unsigned char before[16];
     unsigned char bytes[232448 + 1024];
 };
+#ifdef EMULATOR_PART  // One of several objects of a library: another holds the memory.
+extern thread_local DynamicShared emulator_dynamic;
+#else
 thread_local DynamicShared emulator_dynamic;
 asm(R"(
 .globl shared_memory
@@ -46,6 +49,7 @@ asm(R"(
 .type row, @tls_object
 .set row, emulator_dynamic + 16
 )");
+#endif
 
 namespace emulator {
 
@@ -113,6 +117,7 @@ inline std::uint64_t next_random() {
 
 #if defined(__x86_64__)
 extern "C" void emulator_switch(void** from, void* to);
+#ifndef EMULATOR_PART
 asm(R"(
 .text
 .globl emulator_switch
@@ -133,6 +138,7 @@ emulator_switch:
     pop %rbp
     ret
 )");
+#endif
 #else
 inline ucontext_t home_context;
 #endif
@@ -226,31 +232,39 @@ inline __attribute__((noinline)) const std::uint64_t* exchange(unsigned mask, st
     return meeting->values[round % 2];
 }
 
-// The thread-local storage of this program: the shared memory of a block, and nothing else.
+// The thread-local storage of this program or library: the shared memory of a block, and nothing else.
 struct Region {
     unsigned char* from = nullptr;
     std::size_t size = 0;
 };
-inline Region shared_region() {
-    static Region region;
-    if (region.from) return region;
+inline Region region;  // of the thread that launches
+inline Region shared_region() { return region; }
+inline void find_shared_region() {
+    region = {};
+    volatile unsigned char* own = emulator_dynamic.bytes;
+    (void)*own;  // a library's is made at its first touch
     dl_iterate_phdr(
-        [](dl_phdr_info* info, std::size_t, void* to) {
+        [](dl_phdr_info* info, std::size_t, void*) {
+            const auto at = reinterpret_cast<std::uintptr_t>(emulator_dynamic.bytes);
             for (int i = 0; i < info->dlpi_phnum; i++) {
-                if (info->dlpi_phdr[i].p_type != PT_TLS || !info->dlpi_tls_data) continue;
-                *static_cast<Region*>(to) = {static_cast<unsigned char*>(info->dlpi_tls_data),
-                                             info->dlpi_phdr[i].p_memsz};
+                const auto from = reinterpret_cast<std::uintptr_t>(info->dlpi_tls_data);
+                const std::size_t size = info->dlpi_phdr[i].p_memsz;
+                if (info->dlpi_phdr[i].p_type != PT_TLS || !from || at < from || at >= from + size) continue;
+                region = {static_cast<unsigned char*>(info->dlpi_tls_data), size};
             }
-            return 1;  // the first is the program itself
+            return region.from ? 1 : 0;
         },
-        &region);
+        nullptr);
     if (!region.from) fail("no shared memory found");
-    return region;
 }
 
 // --- global memory: buffers that end where a page that must not be touched begins ---
 
-inline void on_fault(int, siginfo_t* info, void*) { fail("a touch outside all buffers, at %p", info->si_addr); }
+// Says in words what lies at an address; set by who knows.
+inline const char* (*explain)(const void*) = nullptr;
+inline void on_fault(int, siginfo_t* info, void*) {
+    fail("a touch outside all buffers, at %p: %s", info->si_addr, explain ? explain(info->si_addr) : "no buffer");
+}
 
 inline void prepare() {
     if (machine.stacks) return;
@@ -379,6 +393,7 @@ inline void run_block(unsigned threads, std::size_t dynamic) {
 template <typename Body>
 void launch(Extent grid, unsigned threads, std::size_t dynamic, Body body) {
     prepare();
+    find_shared_region();
     if (threads == 0 || threads > MOST_THREADS || threads % 32) fail("a block of %u threads", threads);
     if (dynamic > MOST_SHARED || grid.x == 0 || grid.y == 0 || grid.z == 0) fail("a launch no device takes");
     blockDim = {threads, 1, 1};

@@ -29,6 +29,17 @@ pub struct Device {
     pub multiprocessors: i32,
 }
 
+/// The name by which the emulated driver of `cuda/emulator/driver` gives itself away.
+const EMULATOR: &str = "emulator (no device)";
+
+impl Device {
+    /// Whether it is no device but the emulated driver: what runs on it shows logic, and no time of it is a figure.
+    #[must_use]
+    pub fn is_emulated(&self) -> bool {
+        self.name == EMULATOR
+    }
+}
+
 /// Why there is no device. None of these is a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absent {
