@@ -23,7 +23,7 @@ pub mod topk;
 pub mod twins;
 mod workspace;
 
-pub use cpu::Level;
+pub use cpu::{Level, bf16};
 pub use graph::Var;
 pub use ops::attention::{Attention, RelativeBias, Span};
 pub use ops::elementwise::Activation;

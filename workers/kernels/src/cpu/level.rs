@@ -2,7 +2,10 @@
 //!
 //! In: a body written as plain loops. Out: a function that takes a [`Level`] first. A level can only be made for a
 //! machine that has it, so calling a compiled body is sound. AVX2 and AVX-512 run the same fused arithmetic and agree
-//! in bits; the portable level rounds products before it adds them.
+//! in bits; the portable level rounds products before it adds them. The two levels above AVX-512 have instructions for
+//! bf16, which only the products of [`super::bf16`] use: every other body runs its AVX-512 version there.
+
+use super::bf16::amx;
 
 /// An instruction set this machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +17,10 @@ pub(crate) enum Kind {
     Portable,
     Avx2,
     Avx512,
+    /// With `VDPBF16PS`.
+    Avx512Bf16,
+    /// With tiles and `TDPBF16PS`, which the operating system let this process use.
+    Amx,
 }
 
 impl Level {
@@ -29,6 +36,13 @@ impl Level {
             let v4 = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl");
+            let bf16 = is_x86_feature_detected!("avx512bf16");
+            if v3 && v4 && bf16 && amx::allowed() {
+                return Self(Kind::Amx);
+            }
+            if v3 && v4 && bf16 {
+                return Self(Kind::Avx512Bf16);
+            }
             if v3 && v4 {
                 return Self(Kind::Avx512);
             }
@@ -43,7 +57,8 @@ impl Level {
     #[must_use]
     pub fn all() -> Vec<Self> {
         let best = Self::detect();
-        [Kind::Portable, Kind::Avx2, Kind::Avx512].into_iter().map(Self).filter(|&level| level <= best).collect()
+        let kinds = [Kind::Portable, Kind::Avx2, Kind::Avx512, Kind::Avx512Bf16, Kind::Amx];
+        kinds.into_iter().map(Self).filter(|&level| level <= best).collect()
     }
 
     pub(crate) fn kind(self) -> Kind {
@@ -106,7 +121,9 @@ macro_rules! kernel {
             match level.kind() {
                 // SAFETY: a level above portable is only made by `Level::detect`, which found its features.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::level::Kind::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::cpu::level::Kind::Avx512
+                | $crate::cpu::level::Kind::Avx512Bf16
+                | $crate::cpu::level::Kind::Amx => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 $crate::cpu::level::Kind::Avx2 => unsafe { avx2($($arg),*) },

@@ -5,6 +5,7 @@
 
 pub(crate) mod level;
 
+pub mod bf16;
 pub(crate) mod elementwise;
 pub(crate) mod exp;
 pub(crate) mod matmul;

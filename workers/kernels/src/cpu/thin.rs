@@ -31,7 +31,7 @@ const ROWS: usize = 6;
 const FEWER: usize = 4;
 
 /// One register, or one number.
-trait Vector: Copy {
+pub(super) trait Vector: Copy {
     const LANES: usize;
     /// # Safety
     /// `LANES` values lie at `from`, and the machine has the instructions.
@@ -81,7 +81,7 @@ impl<S: Isa> Vector for One<S> {
 }
 
 /// Four numbers in plain arithmetic, which compilers put into one register where there is one.
-type Four = [f32; 4];
+pub(super) type Four = [f32; 4];
 
 impl Vector for Four {
     const LANES: usize = 4;
@@ -290,7 +290,7 @@ pub(crate) fn thin(level: Level, out: &mut [f32], how: Output, left: Left<'_>, r
     unsafe {
         match level.kind() {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => avx512(at, rows, cols),
+            Kind::Avx512 | Kind::Avx512Bf16 | Kind::Amx => avx512(at, rows, cols),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => avx2(at, rows, cols),
             _ => body::<Four, Plain, 2>(at, rows, cols),

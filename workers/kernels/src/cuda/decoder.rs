@@ -14,8 +14,9 @@
 use cudarc::driver::CudaSlice;
 
 use super::engine::{grid, launch};
-use super::layers::{Plans, Precision, Products, Rows, Weights, bf16};
+use super::layers::{Plans, Precision, Products, Rows, Weights};
 use super::{Blas, CudaError, Engine, Operands};
+use crate::bf16::rounded;
 
 /// Sizes of a decoder and of a search. Heads are 128 wide, with one key head for the context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -148,7 +149,7 @@ impl Decoder {
                 inner_gain: gain(width)?,
                 up: matrix(weights, 2 * inner, width)?,
                 down: matrix(weights, width, inner)?,
-                context: engine.upload(&bf16(&weights(context, HEAD)))?,
+                context: engine.upload(&rounded(&weights(context, HEAD)))?,
                 keys: engine.zeros(levels * beams * width)?,
                 values: engine.zeros(levels * beams * width)?,
             });
@@ -160,7 +161,7 @@ impl Decoder {
             let none = TrieLevel { offsets: vec![0, 0], codes: Vec::new() };
             let below = trie.get(level).unwrap_or(&none);
             depths.push(Depth {
-                table: engine.upload(&bf16(&if last { Vec::new() } else { weights(rows, width) }))?,
+                table: engine.upload(&rounded(&if last { Vec::new() } else { weights(rows, width) }))?,
                 rows: rows as u32,
                 head: if last {
                     Weights::new(engine, Precision::Bf16, &[], 0, width)?

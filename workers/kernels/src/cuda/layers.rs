@@ -13,8 +13,9 @@ use cudarc::driver::{CudaSlice, CudaViewMut};
 use super::engine::{grid, launch};
 use super::products::{product_bf16, product_f32};
 use super::{Blas, CudaError, Engine, Operands, Packed, Plan};
+use crate::Level;
+use crate::bf16::rounded;
 use crate::fp8::{Format, Quantised, Scaling};
-use crate::{Level, twins};
 
 /// In what layers multiply. Heads are bf16 in either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,11 +30,6 @@ pub enum Precision {
 const THREADS: u32 = 256;
 /// Added to a mean square.
 const EPSILON: f32 = 1e-6;
-
-/// Numbers as bf16, nearest even.
-pub(super) fn bf16(x: &[f32]) -> Vec<u16> {
-    x.iter().map(|&x| (twins::cases::bf16(x).to_bits() >> 16) as u16).collect()
-}
 
 /// Weights `[out, in]` of a linear map.
 pub(super) enum Weights {
@@ -51,7 +47,7 @@ impl Weights {
         cols: usize,
     ) -> Result<Self, CudaError> {
         Ok(match precision {
-            Precision::Bf16 => Self::Bf16 { values: engine.upload(&bf16(values))?, rows, cols },
+            Precision::Bf16 => Self::Bf16 { values: engine.upload(&rounded(values))?, rows, cols },
             Precision::E4m3 => {
                 let made = Quantised::new(Level::detect(), Format::E4m3, Scaling::Rows, values, rows, cols);
                 Self::E4m3(Packed::new(engine, &[&made], cols)?)

@@ -10,6 +10,7 @@ use super::engine::{Engine, grid, launch};
 use super::products::{Packed, by_block, grouped_f32, product_f32};
 use cudarc::driver::CudaSlice;
 
+use crate::bf16::{rounded, widened};
 use crate::fp8::{BLOCK, Quantised, Scaling};
 use crate::twins::{Arithmetic, BeamAttention, BeamStep, CrossAttention, Extension, ItemSearch, Kernels, Rows, Scaled};
 
@@ -20,14 +21,6 @@ const FOLDED: usize = 64;
 const CHUNK: usize = 4096;
 /// A node that is none.
 const NONE: u32 = u32::MAX;
-
-fn bf16(x: &[f32]) -> Vec<u16> {
-    x.iter().map(|&x| (crate::twins::cases::bf16(x).to_bits() >> 16) as u16).collect()
-}
-
-fn widen(x: &[u16]) -> Vec<f32> {
-    x.iter().map(|&x| f32::from_bits(u32::from(x) << 16)).collect()
-}
 
 /// The entry for a head's width.
 fn by_width(width: usize, narrow: &'static str, wide: &'static str) -> Result<&'static str, CudaError> {
@@ -168,7 +161,7 @@ impl Kernels for Engine {
         }
         let spans: Vec<u32> = context.windows(2).flat_map(|pair| [pair[0], pair[1]]).collect();
         let (q, k, v) =
-            (self.upload(&bf16(&padded))?, self.upload(&bf16(keys.data))?, self.upload(&bf16(values.data))?);
+            (self.upload(&rounded(&padded))?, self.upload(&rounded(keys.data))?, self.upload(&rounded(values.data))?);
         let (spans, mut out) = (self.upload(&spans)?, self.zeros::<u16>(padded.len())?);
         let (null, none) = (0_u64, 0_i32);
         let (count, heads_count, groups) = (beams as i32, heads as i32, 1_i32);
@@ -180,7 +173,7 @@ impl Kernels for Engine {
             grid,
             [&q, &k, &v, &spans, &null, &null, &null, &mut out, &count, &heads_count, &groups, &none, &scale]
         )?;
-        let found = widen(&self.download(&out, padded.len())?);
+        let found = widened(&self.download(&out, padded.len())?);
         let mut answer = Vec::with_capacity(queries.data.len());
         for (from, pair) in found.chunks_exact(length).zip(rows.windows(2)) {
             answer.extend_from_slice(&from[..(pair[1] - pair[0]) as usize * queries.cols]);
@@ -200,7 +193,7 @@ impl Kernels for Engine {
         let spread = |levels: &[Rows<'_>]| {
             let mut all = vec![0_u16; levels.len() * capacity * queries.cols];
             for (to, from) in all.chunks_exact_mut(capacity * queries.cols).zip(levels) {
-                to[..from.data.len()].copy_from_slice(&bf16(from.data));
+                to[..from.data.len()].copy_from_slice(&rounded(from.data));
             }
             all
         };
@@ -208,13 +201,14 @@ impl Kernels for Engine {
         for (to, from) in links.chunks_exact_mut(capacity).zip(parents) {
             to[..from.len()].copy_from_slice(from);
         }
-        let (q, k, v) = (self.upload(&bf16(queries.data))?, self.upload(&spread(keys))?, self.upload(&spread(values))?);
+        let (q, k, v) =
+            (self.upload(&rounded(queries.data))?, self.upload(&spread(keys))?, self.upload(&spread(values))?);
         let (links, mut out) = (self.upload(&links)?, self.zeros::<u16>(queries.data.len())?);
         let (count, heads_count, room, level) = (rows as i32, heads as i32, capacity as u32, levels as i32 - 1);
         let scale = 1.0 / (width as f32).sqrt();
         let grid = grid(((rows * heads).div_ceil(4), 1, 1), 128, 0);
         launch!(self, entry, grid, [&q, &k, &v, &links, &mut out, &count, &heads_count, &room, &level, &scale])?;
-        Ok(widen(&self.download(&out, queries.data.len())?))
+        Ok(widened(&self.download(&out, queries.data.len())?))
     }
 
     fn beam_step(&mut self, problem: &BeamStep<'_>) -> Result<Vec<Extension>, CudaError> {

@@ -49,11 +49,7 @@ pub fn outlying(seed: u64, rows: usize, cols: usize) -> Vec<f32> {
 /// operands.
 #[must_use]
 pub fn bf16(x: f32) -> f32 {
-    if x.is_nan() {
-        return x;
-    }
-    let bits = x.to_bits();
-    f32::from_bits(bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) & 0xFFFF_0000)
+    crate::bf16::widen(crate::bf16::round(x))
 }
 
 /// [`bf16`] of all.
