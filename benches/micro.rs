@@ -4,7 +4,7 @@
 //! output and, when all cases ran, `benches/results/micro.json` with date, hardware and code version. Uses what the
 //! rooms make public and nothing else; computes on one thread. Never compares with a figure from another run.
 //!
-//! `-- --beside SIDE FOLDER COUNT DROPOUT` does something else: it is our side of a comparison that `benches/peers` runs.
+//! `-- --beside SIDE FOLDER COUNT NUMBER` does something else: it is our side of a comparison that `benches/peers` runs.
 
 mod cases;
 mod measure;
@@ -34,10 +34,10 @@ fn main() -> Result<()> {
             "--rounds" => rounds = words.next().context("--rounds needs a number")?.parse()?,
             "--beside" => {
                 let rest: Vec<String> = words.collect();
-                let [side, folder, count, dropout] = &rest[..] else {
-                    bail!("--beside needs a side, a folder, how many rounds and a share of dropout");
+                let [side, folder, count, number] = &rest[..] else {
+                    bail!("--beside needs a side, a folder, how many rounds and the side's number");
                 };
-                return cases::beside::run(side, Path::new(folder), count.parse()?, dropout.parse()?);
+                return cases::beside::run(side, Path::new(folder), count.parse()?, number.parse()?);
             }
             "--out" => out = Some(PathBuf::from(words.next().context("--out needs a file")?)),
             flag if flag.starts_with('-') => bail!("unknown option {flag}; there are --rounds N and --out FILE"),

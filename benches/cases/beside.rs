@@ -5,6 +5,8 @@
 //! seconds; at the end one line of JSON with what came out and the most memory held. The other program decides when each
 //! side works, so that both take turns. Two threads.
 
+mod decoder;
+
 use std::fs;
 use std::hint::black_box;
 use std::io::{self, BufRead, Write};
@@ -30,6 +32,8 @@ const SEQUENCES: usize = 128;
 const LENGTH: usize = 50;
 const THREADS: usize = 2;
 const K: usize = 10;
+/// Requests of a decoder's round.
+const REQUESTS: usize = 16;
 /// Vectors of the exact scan, their width, and the queries of a round.
 const VECTORS: usize = 25_000;
 const WIDTH: usize = 768;
@@ -37,14 +41,18 @@ const QUERIES: usize = 64;
 
 /// Runs the side named `what` until it has answered `count` lines.
 ///
+/// `number` is a share of dropout for a step, and a width of the beam for a decoder.
+///
 /// # Errors
 /// When there is no such side, or it fails.
-pub fn run(what: &str, folder: &Path, count: usize, dropout: f64) -> Result<()> {
+pub fn run(what: &str, folder: &Path, count: usize, number: f64) -> Result<()> {
     match what {
-        "step" => steps(folder, count, dropout),
+        "step" => steps(folder, count, number),
         "inference" => inference(folder, count),
         "scan" => scan(folder, count),
-        _ => bail!("no side is named {what}; there are step, inference and scan"),
+        "decode" => decoder::run(folder, count, number as u32, REQUESTS),
+        "decode-one" => decoder::run(folder, count, number as u32, 1),
+        _ => bail!("no side is named {what}; there are step, inference, scan, decode and decode-one"),
     }
 }
 

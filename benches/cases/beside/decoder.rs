@@ -1,0 +1,106 @@
+//! The lazy decoder's side: requests answered by beam search over a catalog of 18,000 items.
+//!
+//! In: a width of the beam, how many requests a round has. Out: in the folder the weights, the items' codes and the
+//! histories; per round the seconds of all requests, at the end what was found. One request runs on one thread; several
+//! are shared between two. Semantic IDs are all different, so that a leaf is an item.
+
+use std::collections::HashSet;
+use std::fs;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use recmesh_catalog::{Catalog, CatalogItem, write};
+use recmesh_contract::config::{CodeLoss, Decode, LazyDecoder as Config};
+use recmesh_contract::{Candidate, Query, Recommend, Ties};
+use recmesh_kernels::share;
+use recmesh_models::retrieval::LazyDecoder;
+use serde_json::{Value, json};
+
+use super::super::random::Random;
+use super::{K, THREADS, answer_lines, finish, tell};
+
+const ITEMS: usize = 18_000;
+const CODES: usize = 256;
+const LEVELS: usize = 3;
+const HISTORY: usize = 50;
+
+/// Rounds of `requests` requests at `beams` beams.
+pub fn run(folder: &Path, count: usize, beams: u32, requests: usize) -> Result<()> {
+    let mut random = Random(10);
+    let catalog = catalog(folder, &mut random)?;
+    let histories: Vec<Vec<u32>> =
+        (0..requests).map(|_| (0..HISTORY).map(|_| random.below(ITEMS) as u32).collect()).collect();
+    let config = config(beams);
+    let model = LazyDecoder::new(&config, Arc::clone(&catalog), 9)?;
+    model.save(folder)?;
+    let codes: Vec<&[u32]> = (0..ITEMS as u32).map(|item| catalog.codes(item)).collect();
+    let batch = json!({ "histories": histories, "codes": codes, "beams": beams, "k": K, "heads": config.heads,
+        "layers": config.layers, "contextLayers": config.context_layers, "kvLayers": config.kv_layers });
+    fs::write(folder.join("batch.json"), serde_json::to_vec(&batch)?).context("writing the requests")?;
+
+    let queries: Vec<Query<'_>> = histories
+        .iter()
+        .map(|history| Query { history, exclude: &[], allowed: None, k: K, ties: Ties::ByIndex })
+        .collect();
+    let part = requests.div_ceil(THREADS);
+    let mut forks: Vec<Box<dyn Recommend>> = (0..THREADS.min(requests)).map(|_| model.recommender()).collect();
+    let mut answers: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); forks.len()];
+    tell("ready")?;
+    answer_lines(count, || {
+        let pieces = forks.iter_mut().zip(queries.chunks(part)).zip(&mut answers).collect();
+        let failed = Mutex::new(None);
+        share(THREADS, pieces, |((fork, queries), answer): ((&mut Box<dyn Recommend>, _), &mut Vec<_>)| {
+            match fork.recommend(queries) {
+                Ok(found) => *answer = found,
+                Err(failure) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure),
+            }
+        });
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        ensure!(failed.is_none(), "a recommender failed: {failed:?}");
+        black_box(&answers);
+        Ok(())
+    })?;
+    let best = |of: fn(&Candidate) -> Value| -> Vec<Vec<Value>> {
+        answers.iter().flatten().map(|answer| answer.iter().map(of).collect()).collect()
+    };
+    finish(json!({ "items": best(|found| found.item.into()), "scores": best(|found| found.score.into()) }))
+}
+
+fn catalog(folder: &Path, random: &mut Random) -> Result<Arc<Catalog>> {
+    let mut taken = HashSet::new();
+    while taken.len() < ITEMS {
+        taken.insert([(); LEVELS].map(|()| random.below(CODES) as u32));
+    }
+    let mut paths: Vec<_> = taken.into_iter().collect();
+    // A set has an order of its own in every run.
+    paths.sort_unstable();
+    let item = |(index, path): (usize, &[u32; LEVELS])| CatalogItem {
+        id: format!("i{index}"),
+        codes: path.to_vec(),
+        ..CatalogItem::default()
+    };
+    let items: Vec<CatalogItem> = paths.iter().enumerate().map(item).collect();
+    let path = folder.join("catalog.bin");
+    write(&path, &[CODES as u32; LEVELS], &items)?;
+    Ok(Arc::new(Catalog::open(&path)?))
+}
+
+fn config(beams: u32) -> Config {
+    Config {
+        d_model: 256,
+        layers: 4,
+        heads: 4,
+        kv_groups: 4,
+        kv_layers: 2,
+        kv_split: 2,
+        ffn: 4,
+        context_length: HISTORY as u32,
+        context_layers: 2,
+        item_embedding: true,
+        dropout: 0.0,
+        loss: CodeLoss::Codebook,
+        decode: Decode { beams, renormalise: false },
+    }
+}

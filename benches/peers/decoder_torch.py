@@ -1,0 +1,239 @@
+"""The lazy decoder in PyTorch at its best, and ours, in turns: constrained beam search over 18,000 items.
+
+In: our bench program (`micro`), which writes its weights, the items' codes and the histories to a folder; PyTorch reads
+them. Out: for each way of running PyTorch medians and spreads, the ratio, how many of the items found are the same and
+how far scores of equal rank lie apart, as text and with --out as JSON. Rounds alternate, ours and theirs.
+
+PyTorch computes the context once, folds all beams of a request into the rows of one cross-attention, and looks legal
+children up in a dense table of nodes and codes: no loop over beams, no mask made per request, the last level keeps ten.
+Histories are of equal length, so nothing is padded. Never judges.
+
+    python3 benches/peers/decoder_torch.py --ours "target/release/deps/micro-HASH --beside"
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from step_torch import KEEP, Side, spread, tensors
+
+
+class Trie:
+    """Which child each code leads to, by node: dense tables of the three levels; children of the last are items."""
+
+    def __init__(self, codes, size):
+        import torch
+
+        paths = torch.tensor(codes)
+        node = torch.zeros(len(paths), dtype=torch.long)
+        self.child = []
+        for level in range(paths.shape[1]):
+            keys = node * size + paths[:, level]
+            unique, below = torch.unique(keys, return_inverse=True)
+            if level + 1 == paths.shape[1]:
+                below = torch.arange(len(paths))
+            table = torch.full((int(node.max()) + 1, size), -1, dtype=torch.int32)
+            table.view(-1)[keys] = below.int()
+            self.child.append(table)
+            node = below
+
+
+def build(folder):
+    """A function from histories to the ten best items and their scores, and the histories."""
+    import torch
+    from torch.nn import functional as F
+
+    w = {name: torch.from_numpy(value) for name, value in tensors(Path(folder) / "model.safetensors").items()}
+    batch = json.loads((Path(folder) / "batch.json").read_text())
+    beams, k, heads = batch["beams"], batch["k"], batch["heads"]
+    codes = torch.tensor(batch["codes"])
+    levels, dim = codes.shape[1], w["code"].shape[1]
+    size, width = w["head"].shape[0] // levels, dim // heads
+    trie = Trie(batch["codes"], size)
+    rows = codes + size * torch.arange(levels)
+    item = next(value for name, value in w.items() if value.shape == (len(codes), dim))
+    bos = w["code"][-1]
+    # What only concatenates or reorders weights is done once.
+    for name in [f"context.{at}.attention" for at in range(batch["contextLayers"])] + [
+        f"layers.{at}.attention" for at in range(batch["layers"])
+    ]:
+        w[f"{name}.qkv"] = torch.cat([w.pop(f"{name}.{part}") for part in ("query", "key", "value")])
+
+    def norm(x, name):
+        return F.rms_norm(x, (x.shape[-1],), w[f"{name}.gain"].view(-1), 1e-6)
+
+    def ffn(x, name):
+        gate, value = F.linear(norm(x, f"{name}.norm"), w[f"{name}.up"]).chunk(2, -1)
+        return x + F.linear(F.silu(gate) * value, w[f"{name}.down"])
+
+    def split(x):
+        """`[requests, rows, d]` to `[requests, heads, rows, head width]`."""
+        return x.unflatten(-1, (heads, width)).transpose(1, 2)
+
+    def context(histories):
+        length = histories.shape[1]
+        x = (w["code"][rows[histories]].sum(2) + item[histories]) * dim**0.5
+        place = torch.arange(length)
+        distance = (place[:, None] - place[None, :]).clamp(min=0)
+        causal = place[None, :] > place[:, None]
+        for at in range(batch["contextLayers"]):
+            name = f"context.{at}.attention"
+            q, key, v = F.linear(norm(x, f"{name}.norm"), w[f"{name}.qkv"]).chunk(3, -1)
+            bias = w[f"{name}.bias"][:, distance].masked_fill(causal, float("-inf"))
+            seen = F.scaled_dot_product_attention(split(q), split(key), split(v), attn_mask=bias[None].to(q.dtype))
+            x = x + F.linear(seen.transpose(1, 2).flatten(2), w[f"{name}.output"])
+            x = ffn(x, f"context.{at}.ffn")
+        parts = F.linear(x, w["context.kv"]).chunk(2 * batch["kvLayers"], -1)
+        part = lambda at, kind, what: split(norm(parts[2 * at + kind], f"context.kv.{at}.{what}"))
+        # Newest first is distance 0.
+        recency = (length - 1 - place).clamp(min=0)
+        return [(part(at, 0, "key"), part(at, 1, "value")) for at in range(batch["kvLayers"])], recency
+
+    def step(x, slices, recency, past):
+        """Rows `[requests, beams, d]` through all layers; `past` holds keys and values of earlier levels by layer."""
+        for at in range(batch["layers"]):
+            name = f"layers.{at}.cross"
+            key, value = slices[at * batch["kvLayers"] // batch["layers"]]
+            q = split(F.linear(norm(x, f"{name}.norm"), w[f"{name}.query"]))
+            bias = w[f"{name}.bias"][:, recency][None, :, None].to(q.dtype).expand(x.shape[0], heads, x.shape[1], -1)
+            seen = F.scaled_dot_product_attention(q, key, value, attn_mask=bias)
+            x = x + F.linear(seen.transpose(1, 2).flatten(2), w[f"{name}.output"])
+            name = f"layers.{at}.attention"
+            q, key, value = F.linear(norm(x, f"{name}.norm"), w[f"{name}.qkv"]).chunk(3, -1)
+            past[at].append((key, value))
+            # At most three keys a beam: sums over them are cheaper than an attention call a beam.
+            q = q.unflatten(-1, (heads, width))
+            scores = [(q * key.unflatten(-1, (heads, width))).sum(-1) for key, _ in past[at]]
+            weights = (torch.stack(scores, -1) * width**-0.5).softmax(-1)
+            seen = sum(
+                weights[..., level, None] * value.unflatten(-1, (heads, width))
+                for level, (_, value) in enumerate(past[at])
+            )
+            x = x + F.linear(seen.flatten(2), w[f"{name}.output"])
+            x = ffn(x, f"layers.{at}.ffn")
+        return x
+
+    def decode(histories):
+        slices, recency = context(histories)
+        requests = histories.shape[0]
+        past = [[] for _ in range(batch["layers"])]
+        x = (bos * dim**0.5).expand(requests, 1, dim)
+        nodes = torch.zeros(requests, 1, dtype=torch.long)
+        scores = torch.zeros(requests, 1)
+        for level in range(levels):
+            x = step(x, slices, recency, past)
+            head = w["head"][level * size : (level + 1) * size]
+            logits = F.linear(norm(x, f"head.{level}.norm"), head).float()
+            child = trie.child[level][nodes]
+            offered = (logits.log_softmax(-1) + scores[..., None]).masked_fill(child < 0, float("-inf")).flatten(1)
+            last = level + 1 == levels
+            scores, best = offered.topk(min(k if last else beams, offered.shape[1]))
+            nodes = child.flatten(1).gather(1, best).long()
+            if last:
+                return nodes, scores
+            parent = best // size
+            pick = lambda rows: rows.gather(1, parent[..., None].expand(-1, -1, dim))
+            past = [[(pick(key), pick(value)) for key, value in layer] for layer in past]
+            x = w["code"][best % size + level * size] * dim**0.5
+
+    return decode, torch.tensor(batch["histories"])
+
+
+def theirs(folder, count, compiled, dtype, threads):
+    """PyTorch's side; the protocol of ours."""
+    import resource
+
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    if compiled:
+        # Weights are constants: they are packed for the product once.
+        import torch._inductor.config as inductor
+
+        inductor.freezing = True
+    decode, histories = build(folder)
+    if compiled:
+        decode = torch.compile(decode, dynamic=False)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
+        items, scores = decode(histories)
+        print("ready", flush=True)
+        for _ in range(count):
+            sys.stdin.readline()
+            start = time.perf_counter()
+            items, scores = decode(histories)
+            print(time.perf_counter() - start, flush=True)
+    outcome = {"items": items.tolist(), "scores": scores.tolist(), "torch": torch.__version__}
+    outcome["peakBytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps(outcome), flush=True)
+
+
+def agreement(us, them):
+    """Which items are the same, and how far scores of equal rank lie apart."""
+    shared = sum(len(set(a) & set(b)) for a, b in zip(us["items"], them["items"]))
+    return {
+        "sharedOfTheBest": shared / sum(map(len, us["items"])),
+        "largestScoreDifference": max(abs(x - y) for a, b in zip(us["scores"], them["scores"]) for x, y in zip(a, b)),
+    }
+
+
+def compare(args, what, way):
+    cores = {int(core) for core in args.cores.split(",")} if args.cores else None
+    compiled, dtype = way.startswith("compiled"), way.split("-")[1]
+    with tempfile.TemporaryDirectory() as folder:
+        count = str(args.warm + args.rounds)
+        ours = Side([*shlex.split(args.ours), what, folder, count, str(args.beams)], cores=cores).ready()
+        mode = ["--theirs", folder, "--dtype", dtype, "--threads", str(args.threads)] + ["--compiled"] * compiled
+        other = Side([args.python, __file__, "--rounds", count, *mode], KEEP, cores).ready()
+        for _ in range(int(count)):
+            ours.work()
+            other.work()
+        us, them = ours.finish(), other.finish()
+    mine, peer = spread(ours.seconds[args.warm :]), spread(other.seconds[args.warm :])
+    row = {"side": what, "requests": len(us["items"]), "beams": args.beams}
+    row |= {"peer": f"PyTorch {them['torch']} {dtype} {'compiled' if compiled else 'eager'}", "ours": mine, "theirs": peer}
+    row |= {"ratio": peer["median"] / mine["median"], "ratioOfFastest": peer["fastest"] / mine["fastest"]}
+    row["peakBytes"] = {"ours": us["peakBytes"], "theirs": them["peakBytes"]}
+    row |= agreement(us, them)
+    milliseconds = lambda side: " ".join(f"{1e3 * side[key]:8.2f}" for key in ("median", "fastest", "slowest"))
+    print(f"{what:10} {row['peer']:34}  ours {milliseconds(mine)} ms   theirs {milliseconds(peer)} ms"
+          f"   ratio {row['ratio']:.2f} (fastest {row['ratioOfFastest']:.2f})   shared {row['sharedOfTheBest']:.4f}"
+          f"   scores within {row['largestScoreDifference']:.1e}", flush=True)
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--ours", help="command of our side, up to and with --beside")
+    parser.add_argument("--python", default=sys.executable, help="a Python with torch and numpy")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--warm", type=int, default=3, help="rounds before those that count")
+    parser.add_argument("--beams", type=int, default=128)
+    parser.add_argument("--cores", default="", help="as 0,1: both sides run on these cores only")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--sides", default="decode,decode-one", help="16 requests a round, or one")
+    parser.add_argument("--ways", default="eager-f32,compiled-f32,eager-bf16,compiled-bf16")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--theirs", help=argparse.SUPPRESS)
+    parser.add_argument("--dtype", default="f32", help=argparse.SUPPRESS)
+    parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.theirs:
+        return theirs(args.theirs, args.rounds, args.compiled, args.dtype, args.threads)
+    rows = [compare(args, what, way) for what in args.sides.split(",") for way in args.ways.split(",")]
+    if args.out:
+        report = {"what": "decode", "threads": args.threads, "rounds": args.rounds,
+                  "date": datetime.date.today().isoformat(), "machine": platform.processor() or platform.machine(),
+                  "loadAverage": os.getloadavg(), "rows": rows}
+        args.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
