@@ -3,38 +3,17 @@
 //! In: an engine. Out: JSON. Times are the device's own, means over repeated launches after one that is not counted; weights
 //! rotate so that no product finds its own in the cache.
 
-use recmesh_kernels::cuda::{Blas, CudaError, Decoder, Engine, Graphs, Operands, Packed, Precision, Shape, TrieLevel};
+use std::sync::Arc;
+
+use recmesh_kernels::cuda::{
+    Blas, CudaError, Decoder, DecoderWeights, Engine, Graphs, Operands, Packed, Precision, Request,
+};
 use recmesh_kernels::fp8::{Format, Quantised, Scaling};
 use recmesh_kernels::{Level, twins::cases};
 use serde_json::{Value, json};
 
-/// The decoders of docs/performance.md.
-const ONE: (&str, Shape) = (
-    "1B",
-    Shape {
-        precision: Precision::E4m3,
-        width: 1792,
-        layers: 18,
-        inner: 5376,
-        codes: 8192,
-        levels: 3,
-        context: 3000,
-        beams: 512,
-    },
-);
-const TWO: (&str, Shape) = (
-    "1.7B",
-    Shape {
-        precision: Precision::E4m3,
-        width: 2304,
-        layers: 20,
-        inner: 6912,
-        codes: 8192,
-        levels: 3,
-        context: 1000,
-        beams: 256,
-    },
-);
+use crate::decoders::{Drawn, ONE, Sizes, TWO};
+
 /// Repeats of a product and of a search.
 const REPEATS: u32 = 50;
 const SEARCHES: u32 = 20;
@@ -67,7 +46,7 @@ pub fn run(engine: &Engine) -> Value {
     let mut products = Vec::new();
     let peak = (8192, 8192, 8192);
     let mut shapes = vec![("peak".to_owned(), peak)];
-    for (name, Shape { width, inner, codes, beams, .. }) in [ONE, TWO] {
+    for (name, Sizes { width, inner, codes, beams, .. }) in [ONE, TWO] {
         shapes.push((format!("{name} attention"), (beams, width, width)));
         shapes.push((format!("{name} up"), (beams, 2 * inner, width)));
         shapes.push((format!("{name} down"), (beams, width, inner)));
@@ -142,70 +121,42 @@ fn product(
     Ok(report)
 }
 
-/// A trie with as many items as a large catalogue: every first code, then 16 and 4 children a node.
-fn trie(codes: usize) -> Vec<TrieLevel> {
-    let mut levels = Vec::new();
-    let mut nodes = 1;
-    for children in [codes, 16, 4] {
-        let offsets = (0..=nodes).map(|node| (node * children) as u32).collect();
-        let below = (0..nodes).flat_map(|node| {
-            (0..children).map(move |child| (child * (codes / children) + node % (codes / children)) as u32)
-        });
-        levels.push(TrieLevel { offsets, codes: below.collect() });
-        nodes *= children;
-    }
-    levels
-}
-
-/// Operations of one search, as docs/performance.md counts them.
-fn operations(shape: Shape) -> f64 {
-    let Shape { width, layers, inner, codes, levels, context, beams, .. } = shape;
-    let mut sum = 0.0;
-    for level in 0..levels {
-        let rows = if level == 0 { 1 } else { beams };
-        let weights = layers * (6 * width * width + 3 * inner * width) + codes * width;
-        sum += 2.0 * (rows * weights) as f64 + 4.0 * (rows * layers * width * (context + level + 1)) as f64;
-    }
-    sum
-}
-
 /// One decoder's whole search in both precisions, the same weights and the same steps.
-fn search(engine: &Engine, blas: &Blas, name: &str, shape: Shape, peak: Option<f64>) -> Result<Value, CudaError> {
-    let mut report = searched(engine, blas, shape)?;
+fn search(engine: &Engine, blas: &Blas, name: &str, sizes: Sizes, peak: Option<f64>) -> Result<Value, CudaError> {
+    let mut report = searched(engine, blas, sizes, Precision::E4m3)?;
     report["name"] = json!(name);
     report["measuredFp8Peak"] = json!(peak);
     report["mfu"] = json!(report["tflops"].as_f64().zip(peak).map(|(tflops, peak)| tflops / peak));
-    let wide = searched(engine, blas, Shape { precision: Precision::Bf16, ..shape });
+    let wide = searched(engine, blas, sizes, Precision::Bf16);
     let times = |report: &Value| report["graphMs"].as_f64();
     report["bf16"] = wide.unwrap_or_else(|error| json!({"notMeasured": error.to_string()}));
     report["bf16OverFp8"] = json!(times(&report["bf16"]).zip(times(&report)).map(|(wide, fp8)| wide / fp8));
     Ok(report)
 }
 
-fn searched(engine: &Engine, blas: &Blas, shape: Shape) -> Result<Value, CudaError> {
-    let numbers = cases::normals(2, 1 << 20);
-    let mut turn = 0;
-    let mut weights = |rows: usize, cols: usize| -> Vec<f32> {
-        turn += 7919;
-        let scale = 1.0 / (cols as f32).sqrt();
-        numbers.iter().cycle().skip(turn % numbers.len()).take(rows * cols).map(|x| x * scale).collect()
-    };
-    let mut decoder = Decoder::new(engine, blas, shape, &trie(shape.codes), &mut weights)?;
-    let eager = engine.time(SEARCHES, || decoder.decode(engine, blas))?;
+fn searched(engine: &Engine, blas: &Blas, sizes: Sizes, precision: Precision) -> Result<Value, CudaError> {
+    let shape = sizes.shape(precision);
+    let mut drawn = Drawn::new(precision);
+    let weights = Arc::new(DecoderWeights::new(engine, &shape, &sizes.trie(), &mut drawn)?);
+    let mut decoder = Decoder::new(engine, blas, weights)?;
+    let keys = drawn.numbers([sizes.context, shape.key_width()]);
+    let request = Request { tokens: sizes.context, context: &[(&keys, &keys)], alive: None, labels: None };
+    let walk = decoder.put(engine, &request)?;
+    let eager = engine.time(SEARCHES, || decoder.decode(engine, blas, walk))?;
     let mut graphs = Graphs::default();
-    graphs.warm(engine, shape, || decoder.decode(engine, blas))?;
-    let graph = engine.time(SEARCHES, || graphs.run(&shape, || decoder.decode(engine, blas)))?;
-    let (codes, _) = decoder.found(engine)?;
-    let trie = engine.time(REPEATS, || decoder.search_alone(engine, shape.levels - 1))?;
+    graphs.warm(engine, walk, || decoder.decode(engine, blas, walk))?;
+    let graph = engine.time(SEARCHES, || graphs.run(&walk, || decoder.decode(engine, blas, walk)))?;
+    let found = decoder.found(engine)?;
+    let trie = engine.time(REPEATS, || decoder.search_alone(engine, sizes.levels - 1))?;
     Ok(json!({
-        "beams": shape.beams,
-        "context": shape.context,
-        "found": codes.len(),
+        "beams": sizes.beams,
+        "context": sizes.context,
+        "found": found.leaves.len(),
         "eagerMs": eager,
         "graphMs": graph,
         "graphsLaunched": graphs.launched(),
         "eagerCounted": graphs.eager(),
-        "tflops": operations(shape) / graph / 1e9,
+        "tflops": sizes.operations() / graph / 1e9,
         "trieStepMs": trie,
     }))
 }

@@ -9,6 +9,7 @@
 
 mod checks;
 mod date;
+mod decoders;
 mod figures;
 mod peers;
 

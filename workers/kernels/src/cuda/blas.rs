@@ -44,6 +44,12 @@ pub struct Plan {
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
+// SAFETY: the library's handle is not tied to the thread that made it; whoever has it uses it from one thread at a time.
+unsafe impl Send for Blas {}
+
+// SAFETY: descriptions and layouts are plain memory of the library's, tied to no thread.
+unsafe impl Send for Plan {}
+
 impl Drop for Blas {
     fn drop(&mut self) {
         // SAFETY: the handle was made in `open` and is let go once. Nothing can be done about a failure here.

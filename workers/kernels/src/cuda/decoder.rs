@@ -5,90 +5,61 @@
 //!                    ─► own attention ─► quantise ─► o ─► norm+quantise ─► up ─► gate+quantise ─► down ] × layers
 //!        ─► norm ─► head ─► trie, best k ─► next level
 //! ```
-//! In: weights, packed once; the context's keys in place. Out: beams of the last level, on the device. One request.
-//! [`Decoder::decode`] launches and does nothing else, so that [`super::Graphs`] can capture it. In [`Precision::Bf16`]
-//! nothing is quantised and the same steps follow each other. Never run on a device.
+//! In: weights, packed once and shared; a request's keys, values and restrictions. Out: beams of the last level. One
+//! request at a time. [`Decoder::decode`] launches and does nothing else, over memory that stays where it is, so that
+//! [`super::Graphs`] can capture it: the span of the context and all masks are read on the device, and one capture serves
+//! every request of its [`Walk`]. In [`Precision::Bf16`] nothing is quantised and the same steps follow each other. Never
+//! run on a device.
 
 #![allow(unsafe_code)] // `launch!`.
 
-use cudarc::driver::CudaSlice;
+mod request;
+mod shape;
+mod weights;
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaSlice, DevicePtr};
 
 use super::engine::{grid, launch};
-use super::layers::{Plans, Precision, Products, Rows, Weights};
+use super::layers::{Plans, Precision, Products, Rows};
 use super::{Blas, CudaError, Engine, Operands};
-use crate::bf16::rounded;
+use request::{COUNT, MISSING, Memory, POSITION, SPAN, STATUS};
+use weights::LevelWeights;
 
-/// Sizes of a decoder and of a search. Heads are 128 wide, with one key head for the context.
+pub use request::{Found, NONE, Request};
+pub use shape::Shape;
+pub use weights::{DecoderWeights, Given, Map, Norm, Source, TrieLevel, TrieLevels};
+
+/// Folded rows of a block of cross-attention.
+const FOLDED: usize = 64;
+
+/// Which nodes a search walks: what tells captures of one decoder apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// In what the layers multiply.
-    pub precision: Precision,
-    /// Columns of a row between layers.
-    pub width: usize,
-    /// Layers.
-    pub layers: usize,
-    /// Columns of the gated unit.
-    pub inner: usize,
-    /// Codes a level.
-    pub codes: usize,
-    /// Levels of an item's code.
-    pub levels: usize,
-    /// Keys of the context.
-    pub context: usize,
-    /// Beams.
-    pub beams: usize,
+pub enum Walk {
+    /// All of the trie.
+    Open,
+    /// Those that the request's masks leave.
+    Restricted,
 }
 
-/// A level of the trie, on the host.
-#[derive(Clone, Debug)]
-pub struct TrieLevel {
-    /// Children of node `n` are `offsets[n]..offsets[n + 1]`.
-    pub offsets: Vec<u32>,
-    /// The code of each child.
-    pub codes: Vec<u32>,
-}
-
-const HEAD: usize = 128;
-
-struct Layer {
-    cross_gain: CudaSlice<f32>,
-    cross_query: Weights,
-    cross_out: Weights,
-    own_gain: CudaSlice<f32>,
-    own_query: Weights,
-    own_key: Weights,
-    own_value: Weights,
-    own_out: Weights,
-    inner_gain: CudaSlice<f32>,
-    up: Weights,
-    down: Weights,
-    context: CudaSlice<u16>,
+/// Keys and values that a layer's steps leave behind: `[levels, beams, width]`.
+struct Past {
     keys: CudaSlice<u16>,
     values: CudaSlice<u16>,
 }
 
-struct Depth {
-    table: CudaSlice<u16>,
-    rows: u32,
-    head: Weights,
-    gain: CudaSlice<f32>,
-    offsets: CudaSlice<u32>,
-    codes: CudaSlice<u32>,
-    children: u32,
-    /// Code, node and score of each beam that enters the level.
-    entered: CudaSlice<u32>,
-    nodes: CudaSlice<u32>,
-    scores: CudaSlice<f32>,
-}
+/// The beams that enter a level, or leave the last: codes, nodes, scores, of all beams each.
+struct Entering(CudaSlice<u32>);
 
-/// A decoder with its memory.
+/// A search over weights, with memory of its own.
 pub struct Decoder {
-    shape: Shape,
-    layers: Vec<Layer>,
+    weights: Arc<DecoderWeights>,
+    memory: Memory,
+    past: Vec<Past>,
     /// One more than levels: the last holds what the search found.
-    depths: Vec<Depth>,
+    entering: Vec<Entering>,
     parents: CudaSlice<u32>,
-    spans: CudaSlice<u32>,
     x: CudaSlice<f32>,
     normed: Rows,
     queries: CudaSlice<u16>,
@@ -98,95 +69,47 @@ pub struct Decoder {
     logits: CudaSlice<f32>,
     keys: CudaSlice<u64>,
     slots: CudaSlice<u32>,
-    status: CudaSlice<u32>,
-    counts: CudaSlice<u32>,
     mixed: Rows,
     last: Rows,
     plans: Plans,
 }
 
-/// Fills in weights: rows and columns in, values out.
-pub type Fill<'a> = dyn FnMut(usize, usize) -> Vec<f32> + 'a;
-
 impl Decoder {
-    /// Packs the weights and takes all memory that decoding will need.
+    /// Takes all memory that searching will need.
     ///
     /// # Errors
-    /// If a size has no kernel, or the device refuses.
-    pub fn new(
-        engine: &Engine,
-        blas: &Blas,
-        shape: Shape,
-        trie: &[TrieLevel],
-        weights: &mut Fill<'_>,
-    ) -> Result<Self, CudaError> {
-        let Shape { precision, width, inner, codes, levels, context, beams, .. } = shape;
-        if !width.is_multiple_of(HEAD) || beams == 0 || beams > 1024 || trie.len() != levels || levels > 8 {
-            return Err(CudaError::new("decoder", format!("no kernels for {shape:?} and {} trie levels", trie.len())));
-        }
-        let gain = |cols: usize| engine.upload(&vec![1.0_f32; cols]);
+    /// If the library has no plan for a product, or the device refuses.
+    pub fn new(engine: &Engine, blas: &Blas, weights: Arc<DecoderWeights>) -> Result<Self, CudaError> {
+        let shape = &weights.shape;
+        let (precision, width, inner, beams, levels) =
+            (shape.precision, shape.width, shape.inner, shape.beams, shape.levels());
         let mut plans = Plans::default();
-        let mut matrix = |weights: &mut Fill<'_>, rows: usize, cols: usize| {
+        for m in [1, beams] {
+            for &codes in &shape.codes {
+                plans.add(blas, Operands::Bf16Single, [m, codes, width])?;
+            }
             if precision == Precision::Bf16 {
-                for m in [1, beams] {
-                    plans.add(blas, Operands::Bf16, [m, rows, cols])?;
-                    plans.add(blas, Operands::Bf16Single, [m, rows, cols])?;
+                plans.add(blas, Operands::Bf16, [m, width, width])?;
+                for [n, k] in [[width, width], [2 * inner, width], [width, inner]] {
+                    plans.add(blas, Operands::Bf16Single, [m, n, k])?;
                 }
             }
-            Weights::new(engine, precision, &weights(rows, cols), rows, cols)
+        }
+        let past = || -> Result<Past, CudaError> {
+            let room = levels * beams * width;
+            Ok(Past { keys: engine.zeros(room)?, values: engine.zeros(room)? })
         };
-        let mut layers = Vec::new();
-        for _ in 0..shape.layers {
-            layers.push(Layer {
-                cross_gain: gain(width)?,
-                cross_query: matrix(weights, width, width)?,
-                cross_out: matrix(weights, width, width)?,
-                own_gain: gain(width)?,
-                own_query: matrix(weights, width, width)?,
-                own_key: matrix(weights, width, width)?,
-                own_value: matrix(weights, width, width)?,
-                own_out: matrix(weights, width, width)?,
-                inner_gain: gain(width)?,
-                up: matrix(weights, 2 * inner, width)?,
-                down: matrix(weights, width, inner)?,
-                context: engine.upload(&rounded(&weights(context, HEAD)))?,
-                keys: engine.zeros(levels * beams * width)?,
-                values: engine.zeros(levels * beams * width)?,
-            });
-        }
-        let mut depths = Vec::new();
-        for level in 0..=levels {
-            let last = level == levels;
-            let rows = if level == 0 { 1 } else { codes };
-            let none = TrieLevel { offsets: vec![0, 0], codes: Vec::new() };
-            let below = trie.get(level).unwrap_or(&none);
-            depths.push(Depth {
-                table: engine.upload(&rounded(&if last { Vec::new() } else { weights(rows, width) }))?,
-                rows: rows as u32,
-                head: if last {
-                    Weights::new(engine, Precision::Bf16, &[], 0, width)?
-                } else {
-                    Weights::new(engine, Precision::Bf16, &weights(codes, width), codes, width)?
-                },
-                gain: gain(width)?,
-                offsets: engine.upload(&below.offsets)?,
-                codes: engine.upload(&below.codes)?,
-                children: below.codes.len() as u32,
-                entered: engine.zeros(beams)?,
-                nodes: engine.zeros(beams)?,
-                scores: engine.zeros(beams)?,
-            });
-        }
-        let most = trie.iter().map(|level| level.codes.len()).max().unwrap_or(0);
-        for m in [1, beams] {
-            plans.add(blas, Operands::Bf16Single, [m, codes, width])?;
-        }
+        let past = (0..shape.layers()).map(|_| past()).collect::<Result<_, _>>()?;
+        let entering =
+            (0..=levels).map(|_| Ok(Entering(engine.zeros(3 * beams)?))).collect::<Result<_, CudaError>>()?;
+        let children: Vec<u32> = weights.levels.iter().map(|level| level.children).collect();
+        let most = children.iter().copied().max().unwrap_or(0) as usize;
+        let codes = shape.codes.iter().copied().max().unwrap_or(0);
         Ok(Self {
-            shape,
-            layers,
-            depths,
+            memory: Memory::new(engine, shape, &children, &weights.labels)?,
+            past,
+            entering,
             parents: engine.zeros((levels + 1) * beams)?,
-            spans: engine.upload(&[0, context as u32])?,
             x: engine.zeros(beams * width)?,
             normed: Rows::room(engine, precision, beams, width)?,
             queries: engine.zeros(beams * width)?,
@@ -196,27 +119,36 @@ impl Decoder {
             logits: engine.zeros(beams * codes)?,
             keys: engine.zeros(most)?,
             slots: engine.zeros(beams + 1)?,
-            status: engine.zeros(1)?,
-            counts: engine.zeros(1)?,
             mixed: Rows::room(engine, precision, beams, width)?,
             last: Rows::room(engine, Precision::Bf16, beams, width)?,
             plans,
+            weights,
         })
     }
 
     /// Its sizes.
     #[must_use]
-    pub fn shape(&self) -> Shape {
-        self.shape
+    pub fn shape(&self) -> &Shape {
+        &self.weights.shape
+    }
+
+    /// Uploads a request; how the search has to walk then.
+    ///
+    /// # Errors
+    /// If it does not fit the weights or the trie, or a copy fails.
+    pub fn put(&mut self, engine: &Engine, request: &Request<'_>) -> Result<Walk, CudaError> {
+        let weights = &self.weights;
+        self.memory.put(engine, &weights.shape, &weights.labels, request)?;
+        Ok(if request.alive.is_some() { Walk::Restricted } else { Walk::Open })
     }
 
     /// Launches the whole search; nothing is allocated, copied to the host or waited for.
     ///
     /// # Errors
     /// If a launch fails.
-    pub fn decode(&mut self, engine: &Engine, blas: &Blas) -> Result<(), CudaError> {
-        for level in 0..self.shape.levels {
-            self.step(engine, blas, level)?;
+    pub fn decode(&mut self, engine: &Engine, blas: &Blas, walk: Walk) -> Result<(), CudaError> {
+        for level in 0..self.shape().levels() {
+            self.step(engine, blas, level, walk)?;
         }
         Ok(())
     }
@@ -226,73 +158,101 @@ impl Decoder {
     /// # Errors
     /// If a launch fails.
     pub fn search_alone(&mut self, engine: &Engine, level: usize) -> Result<(), CudaError> {
-        let rows = if level == 0 { 1 } else { self.shape.beams };
-        self.search(engine, level.min(self.shape.levels - 1), rows, self.shape.codes)
+        let weights = Arc::clone(&self.weights);
+        let rows = if level == 0 { 1 } else { weights.shape.beams };
+        self.search(engine, &weights, level.min(weights.shape.levels() - 1), rows, Walk::Open)
     }
 
-    /// Codes and scores of the beams found, after waiting.
+    /// The leaves found, after waiting.
     ///
     /// # Errors
-    /// If a kernel before failed.
-    pub fn found(&self, engine: &Engine) -> Result<(Vec<u32>, Vec<f32>), CudaError> {
-        let count = self.shape.beams.min(engine.download(&self.counts, 1)?[0] as usize);
-        let last = &self.depths[self.shape.levels];
-        Ok((engine.download(&last.entered, count)?, engine.download(&last.scores, count)?))
+    /// If a kernel before failed, or read or wrote beyond what it was given.
+    pub fn found(&self, engine: &Engine) -> Result<Found, CudaError> {
+        let state = engine.download(&self.memory.state, COUNT + 1)?;
+        if state[MISSING] != 0 {
+            return Err(CudaError::new("embedding of a beam", "a code beyond its table"));
+        }
+        if state[STATUS] & 2 != 0 {
+            return Err(CudaError::new("beam step", "more candidates than there is room for"));
+        }
+        let (beams, last) = (self.shape().beams, &self.entering[self.shape().levels()].0);
+        let count = beams.min(state[COUNT] as usize);
+        let words = engine.download(last, 3 * beams)?;
+        let leaves = words[beams..beams + count].to_vec();
+        let scores = words[2 * beams..2 * beams + count].iter().map(|&bits| f32::from_bits(bits)).collect();
+        Ok(Found { leaves, scores, not_a_number: state[STATUS] & 1 != 0 })
     }
 
-    fn step(&mut self, engine: &Engine, blas: &Blas, level: usize) -> Result<(), CudaError> {
-        let Shape { width, inner, codes, beams, .. } = self.shape;
+    fn step(&mut self, engine: &Engine, blas: &Blas, level: usize, walk: Walk) -> Result<(), CudaError> {
+        let weights = Arc::clone(&self.weights);
+        let (shape, now) = (&weights.shape, &weights.levels[level]);
+        let (width, inner, beams) = (shape.width, shape.inner, shape.beams);
         let rows = if level == 0 { 1 } else { beams };
-        let (heads, plans) = (width / HEAD, &self.plans);
+        let (heads, head, plans) = (shape.heads, shape.head(), &self.plans);
         let multiply = Products { engine, blas, plans };
-        let (columns, one) = (width as i32, 1.0_f32);
-        let (count, heads_count, groups, none, null) = (rows as i32, heads as i32, 1_i32, 0_i32, 0_u64);
-        let (capacity, depth, scale) = (beams as u32, level as i32, 1.0 / (HEAD as f32).sqrt());
-        let entering = &self.depths[level];
-        launch!(
-            engine,
-            "embedding_gather_bf16",
-            grid((rows, 1, 1), 128, 0),
-            [&entering.table, &entering.entered, &mut self.x, &mut self.status, &entering.rows, &columns, &one]
-        )?;
-        for layer in &mut self.layers {
-            self.normed.norm(engine, &self.x, &layer.cross_gain, (rows, width))?;
-            multiply.into_bf16((&self.normed, rows), &layer.cross_query, &mut self.queries.slice_mut(..))?;
+        let (columns, count, heads_count, groups) = (width as i32, rows as i32, heads as i32, shape.groups as i32);
+        let (capacity, depth, scale) = (beams as u32, level as i32, 1.0 / (head as f32).sqrt());
+        let (cross, own) = match head {
+            64 => ("cross_attention_64", "beam_attention_64"),
+            _ => ("cross_attention_128", "beam_attention_128"),
+        };
+        {
+            let codes = self.entering[level].0.slice(..beams);
+            let mut missing = self.memory.state.slice_mut(MISSING..=MISSING);
             launch!(
                 engine,
-                "cross_attention_128",
-                grid(((rows * heads).div_ceil(64), 1, 1), 128, 4 * 64 * (HEAD + 8) * 2),
+                "embedding_gather_f32",
+                grid((rows, 1, 1), 128, 0),
+                [&now.inputs, &codes, &mut self.x, &mut missing, &now.rows, &columns, &shape.scale]
+            )?;
+        }
+        let span = self.memory.state.slice(SPAN..SPAN + 2);
+        let position = self.memory.state.slice(POSITION..=POSITION);
+        for ((layer, past), &slice) in weights.layers.iter().zip(&mut self.past).zip(&shape.slices) {
+            self.normed.norm(engine, &self.x, &layer.cross_gain, (rows, width))?;
+            multiply.into_bf16((&self.normed, rows), &layer.cross_query, &mut self.queries.slice_mut(..))?;
+            let keys = self.memory.context.slice(Memory::place(shape, slice, false)..);
+            let values = self.memory.context.slice(Memory::place(shape, slice, true)..);
+            let (bias, distances) = match &layer.distances {
+                Some(scores) => (address(engine, scores), shape.distances as i32),
+                None => (0, 0),
+            };
+            let folded = rows * (heads / shape.groups);
+            launch!(
+                engine,
+                cross,
+                grid((folded.div_ceil(FOLDED), shape.groups, 1), 128, 4 * FOLDED * (head + 8) * 2),
                 [
                     &self.queries,
-                    &layer.context,
-                    &layer.context,
-                    &self.spans,
-                    &null,
-                    &null,
-                    &null,
+                    &keys,
+                    &values,
+                    &span,
+                    &bias,
+                    &position,
+                    &weights.positions,
                     self.mixed.attended(&mut self.attended),
                     &count,
                     &heads_count,
                     &groups,
-                    &none,
+                    &distances,
                     &scale
                 ]
             )?;
             self.mixed.take(engine, &self.attended, (rows, width))?;
             multiply.into_f32((&self.mixed, rows), &layer.cross_out, &mut self.x, true)?;
             self.normed.norm(engine, &self.x, &layer.own_gain, (rows, width))?;
-            let own = level * beams * width..(level + 1) * beams * width;
+            let here = level * beams * width..(level + 1) * beams * width;
             multiply.into_bf16((&self.normed, rows), &layer.own_query, &mut self.queries.slice_mut(..))?;
-            multiply.into_bf16((&self.normed, rows), &layer.own_key, &mut layer.keys.slice_mut(own.clone()))?;
-            multiply.into_bf16((&self.normed, rows), &layer.own_value, &mut layer.values.slice_mut(own))?;
+            multiply.into_bf16((&self.normed, rows), &layer.own_key, &mut past.keys.slice_mut(here.clone()))?;
+            multiply.into_bf16((&self.normed, rows), &layer.own_value, &mut past.values.slice_mut(here))?;
             launch!(
                 engine,
-                "beam_attention_128",
+                own,
                 grid(((rows * heads).div_ceil(4), 1, 1), 128, 0),
                 [
                     &self.queries,
-                    &layer.keys,
-                    &layer.values,
+                    &past.keys,
+                    &past.values,
                     &self.parents,
                     self.mixed.attended(&mut self.attended),
                     &count,
@@ -309,42 +269,63 @@ impl Decoder {
             self.gated.gate(engine, &self.opened, (rows, inner))?;
             multiply.into_f32((&self.gated, rows), &layer.down, &mut self.x, true)?;
         }
-        self.last.norm(engine, &self.x, &entering.gain, (rows, width))?;
-        multiply.into_f32((&self.last, rows), &entering.head, &mut self.logits, false)?;
-        self.search(engine, level, rows, codes)
+        self.last.norm(engine, &self.x, &now.gain, (rows, width))?;
+        multiply.into_f32((&self.last, rows), &now.head, &mut self.logits, false)?;
+        self.search(engine, &weights, level, rows, walk)
     }
 
     /// The best children of all beams become the beams of the next level.
-    fn search(&mut self, engine: &Engine, level: usize, rows: usize, codes: usize) -> Result<(), CudaError> {
-        let beams = self.shape.beams;
-        let (before, after) = self.depths.split_at_mut(level + 1);
-        let (now, next) = (&before[level], &mut after[0]);
-        let (count, width, best) = (rows as i32, codes as i32, beams as i32);
-        let (null, zero, nothing) = (0_u64, 0_u32, 0_i32);
-        launch!(
-            engine,
-            "beam_score",
-            grid((rows, 1, 1), 256, 0),
-            [
-                &self.logits,
-                &now.offsets,
-                &now.codes,
-                &null,
-                &null,
-                &now.nodes,
-                &now.scores,
-                &mut self.keys,
-                &mut self.slots,
-                &mut self.status,
-                &count,
-                &width,
-                &now.children,
-                &zero,
-                &zero,
-                &nothing
-            ]
-        )?;
+    fn search(
+        &mut self,
+        engine: &Engine,
+        weights: &DecoderWeights,
+        level: usize,
+        rows: usize,
+        walk: Walk,
+    ) -> Result<(), CudaError> {
+        let (shape, now) = (&weights.shape, &weights.levels[level]);
+        let beams = shape.beams;
+        let LevelWeights { offsets, codes: child_codes, children, .. } = now;
+        let (before, after) = self.entering.split_at_mut(level + 1);
+        let nodes = before[level].0.slice(beams..2 * beams);
+        let scores = before[level].0.slice(2 * beams..);
+        let last = level + 1 == shape.levels();
+        // Leaves are taken away by their labels, other nodes by their bits.
+        let labels = self.memory.labels.as_ref().filter(|_| last).map_or(0, |labels| address(engine, labels));
+        let masked = !last && walk == Walk::Restricted;
+        let alive = if masked { address(engine, &self.memory.alive[level].0) } else { 0 };
+        let (count, width, best) = (rows as i32, shape.codes[level] as i32, beams as i32);
+        let (zero, renormalise) = (0_u32, i32::from(shape.renormalise));
+        {
+            let mut status = self.memory.state.slice_mut(STATUS..=STATUS);
+            launch!(
+                engine,
+                "beam_score",
+                grid((rows, 1, 1), 256, 0),
+                [
+                    &self.logits,
+                    offsets,
+                    child_codes,
+                    &labels,
+                    &alive,
+                    &nodes,
+                    &scores,
+                    &mut self.keys,
+                    &mut self.slots,
+                    &mut status,
+                    &count,
+                    &width,
+                    children,
+                    &zero,
+                    &zero,
+                    &renormalise
+                ]
+            )?;
+        }
         let mut parents = self.parents.slice_mut((level + 1) * beams..(level + 2) * beams);
+        let (mut next_codes, mut rest) = after[0].0.split_at_mut(beams);
+        let (mut next_nodes, mut next_scores) = rest.split_at_mut(beams);
+        let mut found = self.memory.state.slice_mut(COUNT..=COUNT);
         launch!(
             engine,
             "beam_select",
@@ -352,18 +333,23 @@ impl Decoder {
             [
                 &self.keys,
                 &self.slots,
-                &now.offsets,
-                &now.codes,
-                &now.nodes,
+                offsets,
+                child_codes,
+                &nodes,
                 &mut parents,
-                &mut next.entered,
-                &mut next.nodes,
-                &mut next.scores,
-                &mut self.counts,
+                &mut next_codes,
+                &mut next_nodes,
+                &mut next_scores,
+                &mut found,
                 &count,
                 &best,
-                &now.children
+                children
             ]
         )
     }
+}
+
+/// Where memory lies that a kernel may also be told it has not. Everything is on the engine's one stream.
+fn address<T>(engine: &Engine, slice: &CudaSlice<T>) -> u64 {
+    slice.device_ptr(engine.stream()).0
 }

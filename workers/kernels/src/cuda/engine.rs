@@ -101,6 +101,16 @@ impl Engine {
         Ok(Self { device: device.clone(), stream, functions, origins })
     }
 
+    /// Another one on the same device, with a stream of its own and the same kernels.
+    ///
+    /// # Errors
+    /// If the driver refuses a stream.
+    pub fn fork(&self) -> Result<Self, CudaError> {
+        let stream = self.stream.context().new_stream().during(|| "a stream".into())?;
+        let Self { device, functions, origins, .. } = self;
+        Ok(Self { device: device.clone(), stream, functions: functions.clone(), origins: origins.clone() })
+    }
+
     /// What it runs on.
     #[must_use]
     pub fn device(&self) -> &Device {
@@ -131,6 +141,19 @@ impl Engine {
             self.stream.memcpy_htod(host, &mut made.slice_mut(..host.len())).during(|| "copy to the device".into())?;
         }
         Ok(made)
+    }
+
+    /// Copies into memory that is there, from an element on.
+    ///
+    /// # Errors
+    /// If it is too long for what is there, or the copy fails.
+    pub fn put<T: DeviceRepr>(&self, host: &[T], to: &mut CudaSlice<T>, at: usize) -> Result<(), CudaError> {
+        if host.is_empty() {
+            return Ok(());
+        }
+        let room = to.try_slice_mut(at..at + host.len());
+        let mut room = room.ok_or_else(|| CudaError::new("copy to the device", "it does not fit"))?;
+        self.stream.memcpy_htod(host, &mut room).during(|| "copy to the device".into())
     }
 
     /// Zeros on the device; at least a few, so that there is an address.

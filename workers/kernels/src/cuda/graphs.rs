@@ -19,6 +19,10 @@ pub struct Graphs<B> {
     eager: u64,
 }
 
+// SAFETY: a graph may be launched from any thread, by one at a time, which owning it ensures; buckets are `Send`.
+#[allow(unsafe_code)]
+unsafe impl<B: Send> Send for Graphs<B> {}
+
 impl<B> Default for Graphs<B> {
     fn default() -> Self {
         Self { captured: HashMap::new(), launched: 0, eager: 0 }

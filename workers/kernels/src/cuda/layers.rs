@@ -13,9 +13,6 @@ use cudarc::driver::{CudaSlice, CudaViewMut};
 use super::engine::{grid, launch};
 use super::products::{product_bf16, product_f32};
 use super::{Blas, CudaError, Engine, Operands, Packed, Plan};
-use crate::Level;
-use crate::bf16::rounded;
-use crate::fp8::{Format, Quantised, Scaling};
 
 /// In what layers multiply. Heads are bf16 in either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,25 +32,6 @@ const EPSILON: f32 = 1e-6;
 pub(super) enum Weights {
     E4m3(Packed),
     Bf16 { values: CudaSlice<u16>, rows: usize, cols: usize },
-}
-
-impl Weights {
-    /// Packs weights.
-    pub fn new(
-        engine: &Engine,
-        precision: Precision,
-        values: &[f32],
-        rows: usize,
-        cols: usize,
-    ) -> Result<Self, CudaError> {
-        Ok(match precision {
-            Precision::Bf16 => Self::Bf16 { values: engine.upload(&rounded(values))?, rows, cols },
-            Precision::E4m3 => {
-                let made = Quantised::new(Level::detect(), Format::E4m3, Scaling::Rows, values, rows, cols);
-                Self::E4m3(Packed::new(engine, &[&made], cols)?)
-            }
-        })
-    }
 }
 
 /// Rows on their way into a product.

@@ -31,7 +31,9 @@ mod twin;
 #[cfg(feature = "cuda")]
 pub use blas::{Blas, Operands, Plan};
 #[cfg(feature = "cuda")]
-pub use decoder::{Decoder, Fill, Shape, TrieLevel};
+pub use decoder::{
+    Decoder, DecoderWeights, Found, Given, Map, NONE, Norm, Request, Shape, Source, TrieLevel, TrieLevels, Walk,
+};
 #[cfg(feature = "cuda")]
 pub use engine::{Engine, TensorMap};
 pub use error::CudaError;

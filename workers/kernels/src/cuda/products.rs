@@ -53,7 +53,12 @@ impl Packed {
         for (to, from) in codes.chunks_exact_mut(pitch).zip(from) {
             to[..cols].copy_from_slice(from);
         }
-        let scales: Vec<f32> = parts.iter().flat_map(|part| part.scales().iter().copied()).collect();
+        let mut scales = Vec::new();
+        for part in parts {
+            // The kernels read a scale a row: one scale for all of them says the same.
+            let times = if part.scaling() == Scaling::Tensor { part.rows() } else { 1 };
+            scales.extend(std::iter::repeat_n(part.scales(), times).flatten());
+        }
         let (codes, scales) = (engine.upload(&codes)?, engine.upload(&scales)?);
         let map = engine.tensor_map(&codes, rows, cols, pitch)?;
         Ok(Self { codes, scales, map, rows, cols })
