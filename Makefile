@@ -46,9 +46,8 @@ EMULATED = $(TARGET)/emulated-driver
 
 test-cuda: ## the CUDA side on an emulated driver: no device; needs python3 and g++
 	$(CARGO) test -p recmesh-kernels --features cuda --lib --bin recmesh-gpu-suite -- cuda:: date::
-	python3 workers/kernels/cuda/emulate.py --driver $(EMULATED)
 	$(CARGO) build -p recmesh-kernels --features cuda --bin recmesh-gpu-suite
-	LD_LIBRARY_PATH=$(EMULATED) $(TARGET)/debug/recmesh-gpu-suite --checks-only --out $(EMULATED)/gpu-suite.json
+	python3 workers/kernels/cuda/emulate.py --driver $(EMULATED) --suite $(TARGET)/debug/recmesh-gpu-suite
 
 gpu-suite: ## one program that checks and measures the CUDA kernels where there is a device: docs/gpu.md
 	$(CARGO) build --release -p recmesh-kernels --features cuda --bin recmesh-gpu-suite

@@ -2,16 +2,21 @@
 """Runs every kernel here on the CPU, compiled by g++ over an emulator of CUDA, and compares it with naive references.
 
     python3 workers/kernels/cuda/emulate.py [NAME ...] [--jobs 2]
+    python3 workers/kernels/cuda/emulate.py --driver FOLDER [--suite PROGRAM]
 
 Needs python3 and g++, no GPU, no CUDA. What it shows is logic: indexing, masks, edges, barriers, the layouts of
 descriptors and fragments as documented. What it does not show: speed, registers, memory ordering between real warps, or
 anything the hardware does otherwise than documented. After the tests it breaks the kernels on purpose, one fault at a
 time (emulator/faults.json): a fault that no test notices fails the run, so that it cannot pass by seeing nothing.
+
+With --driver the same kernels become a libcuda.so.1 and a libcublasLt.so.12 (emulator/driver), on which the program that
+checks a device checks its own host side, again with faults (emulator/driver/faults.json).
 """
 
 import argparse
 import concurrent.futures
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -22,6 +27,9 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 FLAGS = ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-extern-tls-init", "-fno-strict-aliasing"]
 FLAGS += ["-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-psabi"]
+
+# Exit codes of the suite on the emulated driver: a check broke, or memory was never freed.
+BROKEN, LEAKED = 1, 97
 
 # What is broken, in which file, by which replacement of a text that stands there once; the test that must notice.
 FAULTS = json.loads((HERE / "emulator/faults.json").read_text())
@@ -106,14 +114,42 @@ def build_driver(to, jobs, sources=HERE):
         short.symlink_to(library.name)
 
 
+def plant(fault, folder, suite):
+    """Whether the suite, on the driver in `folder`, sees a fault that a host could have."""
+    what, planted, name = (fault[key] for key in ("what", "fault", "noticedBy"))
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "EMULATED_FAULT": planted}
+    command = [suite, "--only", name, "--out", folder / f"fault-{name}.json"]
+    ran = subprocess.run(command, env=environment, capture_output=True, timeout=300)
+    noticed = ran.returncode in (BROKEN, LEAKED)
+    return noticed, f"fault '{what}' of a host: {'noticed' if noticed else 'NOT NOTICED'} by {name}"
+
+
+def run_suite(folder, suite, jobs):
+    """The suite's checks on the emulated driver, then the same with faults; the exit status."""
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder)}
+    ran = subprocess.run([suite, "--checks-only", "--out", folder / "gpu-suite.json"], env=environment)
+    if ran.returncode:
+        return ran.returncode
+    faults = json.loads((HERE / "emulator/driver/faults.json").read_text())
+    good = True
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for noticed, said in pool.map(lambda fault: plant(fault, folder, suite), faults):
+            print(said, flush=True)
+            good &= noticed
+    return 0 if good else 1
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--driver", type=pathlib.Path, metavar="FOLDER", help="build the emulated driver, and do no more")
+    parser.add_argument("--driver", type=pathlib.Path, metavar="FOLDER", help="build the emulated driver, and run no kernel alone")
+    parser.add_argument("--suite", type=pathlib.Path, metavar="PROGRAM", help="run the GPU suite on that driver")
     args = parser.parse_args()
     if args.driver:
-        return build_driver(args.driver.resolve(), args.jobs)
+        folder = args.driver.resolve()
+        build_driver(folder, args.jobs)
+        sys.exit(run_suite(folder, args.suite.resolve(), args.jobs) if args.suite else 0)
     kernels = {path.stem for path in HERE.glob("*.cu")}
     tests = {path.stem for path in (HERE / "emulator/tests").glob("*.cpp")}
     if kernels != tests:

@@ -4,8 +4,8 @@
 //! that nobody has run on a device: a case of it that breaks is reported, and counts.
 
 use recmesh_kernels::cuda::Engine;
-use recmesh_kernels::twins::checks::{Outcome, Verdict, check_all, compare_bits};
-use recmesh_kernels::twins::{Cpu, Rows, cases};
+use recmesh_kernels::twins::checks::{Outcome, Verdict, check, compare_bits};
+use recmesh_kernels::twins::{Cpu, Operation, Rows, cases};
 use serde_json::{Value, json};
 
 /// What came of all cases.
@@ -16,16 +16,19 @@ pub struct Checked {
     pub broken: usize,
 }
 
-/// Runs all cases.
-pub fn run(engine: &mut Engine) -> Checked {
+/// Runs all cases, or those of one operation.
+pub fn run(engine: &mut Engine, only: Option<&str>) -> Checked {
     let table = cases::trained();
     let real = Rows::new(&table, cases::TRAINED.1);
-    let mut outcomes = check_all(engine, real);
-    outcomes.extend(compare_bits(engine, &mut Cpu::default(), real));
+    let wanted = |operation: &Operation| only.is_none_or(|only| operation.name() == only);
+    let mut outcomes: Vec<Outcome> =
+        Operation::ALL.into_iter().filter(wanted).flat_map(|operation| check(engine, operation, real)).collect();
+    if only.is_none() {
+        outcomes.extend(compare_bits(engine, &mut Cpu::default(), real));
+    }
     println!("{:22} {:>9} {:>11} {:>11} {:>11}  case", "operation", "elements", "max error", "error", "bound");
     outcomes.iter().for_each(line);
     let broken = outcomes.iter().filter(|outcome| outcome.is_broken()).count();
-    println!("{broken} of {} cases broken", outcomes.len());
     Checked { cases: outcomes.iter().map(value).collect(), broken }
 }
 

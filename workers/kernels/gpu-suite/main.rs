@@ -1,6 +1,6 @@
 //! Runs the kernels on a device: correctness first, then figures, then one JSON of both.
 //!
-//! In: `--out FILE` (gpu-suite.json), `--checks-only`. Out: lines to read, the JSON, and the exit code: 0 all held, 1 a
+//! In: `--out FILE` (gpu-suite.json), `--checks-only`, `--only OPERATION` (no figures either). Out: lines to read, the JSON, and the exit code: 0 all held, 1 a
 //! check failed or the device did, 2 an argument is wrong, 3 there is no device. Needs the driver; uses cuBLASLt and NVRTC
 //! where they are. Estimates nothing: a figure that could not be measured is null with a reason beside it, and on the
 //! emulated driver (cuda/emulator/driver) there are checks and no figures.
@@ -12,6 +12,8 @@ mod date;
 mod decoders;
 mod figures;
 mod peers;
+mod reference;
+mod searches;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,16 +24,22 @@ use serde_json::{Value, json};
 struct Arguments {
     out: PathBuf,
     checks_only: bool,
+    /// The one operation to check.
+    only: Option<String>,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed = Arguments { out: PathBuf::from("gpu-suite.json"), checks_only: false };
+    let mut parsed = Arguments { out: PathBuf::from("gpu-suite.json"), checks_only: false, only: None };
     let mut given = std::env::args().skip(1);
     while let Some(argument) = given.next() {
         match argument.as_str() {
             "--out" => parsed.out = given.next().ok_or("--out needs a file")?.into(),
             "--checks-only" => parsed.checks_only = true,
-            other => return Err(format!("unknown argument {other}; there are --out FILE and --checks-only")),
+            "--only" => parsed.only = Some(given.next().ok_or("--only needs an operation")?),
+            other => {
+                let known = "--out FILE, --checks-only and --only OPERATION";
+                return Err(format!("unknown argument {other}; there are {known}"));
+            }
         }
     }
     Ok(parsed)
@@ -58,10 +66,19 @@ fn main() -> ExitCode {
         Ok(engine) => engine,
         Err(error) => return failed(&error),
     };
-    let checked = checks::run(&mut engine);
+    let only = arguments.only.as_deref();
+    let mut checked = checks::run(&mut engine, only);
+    if only.is_none_or(|only| only == searches::OPERATION) {
+        searches::run(&engine, &mut checked);
+    }
+    if checked.cases.is_empty() {
+        eprintln!("no case is of the operation that --only names");
+        return ExitCode::from(2);
+    }
+    println!("{} of {} cases broken", checked.broken, checked.cases.len());
     let figures = if device.is_emulated() {
         json!({"notMeasured": "an emulator is no device: its times say nothing of one"})
-    } else if arguments.checks_only {
+    } else if arguments.checks_only || only.is_some() {
         Value::Null
     } else {
         figures::run(&engine)

@@ -6,7 +6,7 @@
 //! ```
 //! In: host matrices, or weights packed once. Out: the same as the CPU's, within the bounds of [`crate::twins`]. Without
 //! the feature `cuda` only [`probe`] is here, and answers so. Never panics for want of a library, a symbol or a device.
-//! **None of this has run on a device.**
+//! **None of this has run on a device**, but on the emulated driver of `cuda/emulator/driver`.
 
 mod error;
 mod probe;

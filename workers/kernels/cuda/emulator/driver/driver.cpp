@@ -14,6 +14,7 @@
 #include "context.hpp"
 #include "cubin.hpp"
 #include "entries.hpp"
+#include "faults.hpp"
 #include "memory.hpp"
 
 namespace driver {
@@ -184,6 +185,7 @@ EXPORTED Status cuGetErrorString(int status, const char** words) { return cuGetE
 static Status allocate(unsigned long long* to, std::size_t bytes) {
     if (!bytes) return refuse(ERROR_INVALID_VALUE, "memory of %d bytes", 0);
     if (memory.held() + bytes > MEMORY) return ERROR_OUT_OF_MEMORY;
+    if (fault().is("short", std::to_string(bytes))) bytes -= fault().number(2);
     *to = memory.allocate(bytes);
     return *to ? SUCCESS : ERROR_OUT_OF_MEMORY;
 }
@@ -224,6 +226,7 @@ EXPORTED Status cuMemFreeAsync(unsigned long long from, void* handle) {
         stream->state = Stream::Broken;
         return refuse(ERROR_STREAM_CAPTURE_UNSUPPORTED, "freeing of %#llx in a stream that is captured", from);
     }
+    if (fault().is("keep")) return SUCCESS;
     if (!memory.give_up(from)) return refuse(ERROR_INVALID_VALUE, "freeing of %#llx, which is no allocation", from);
     return submit(stream, [from] { memory.take_away(from); });
 }
@@ -253,7 +256,7 @@ EXPORTED Status cuMemcpyDtoHAsync_v2(void* to, unsigned long long from, std::siz
     if (const Status status = only_plain(stream, "copy")) return status;
     if (!memory.holds(from, bytes, "copy from the device")) return ERROR_INVALID_VALUE;
     // To pageable memory the call returns once the copy is done.
-    drain(*stream);
+    if (!fault().is("early")) drain(*stream);
     std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
     return SUCCESS;
 }
@@ -268,6 +271,7 @@ EXPORTED Status cuMemcpyDtoDAsync_v2(unsigned long long to, unsigned long long f
 
 EXPORTED Status cuMemsetD8Async(unsigned long long to, unsigned char value, std::size_t bytes, void* handle) {
     ENTER("cuMemsetD8Async");
+    if (fault().is("short", std::to_string(bytes))) bytes -= fault().number(2);
     if (!memory.holds(to, bytes, "filling")) return ERROR_INVALID_VALUE;
     return submit(stream_of(handle), [=] { std::memset(reinterpret_cast<void*>(to), value, bytes); });
 }
@@ -354,7 +358,7 @@ EXPORTED Status cuFuncGetAttribute(int* value, int attribute, void* handle) {
 // --- launches ---
 
 // Whether the arguments are what a kernel of these parameters can take.
-static Status look_at(const Entry& entry, void* const* arguments) {
+static Status look_at(const Entry& entry, const std::vector<const void*>& arguments) {
     for (std::size_t i = 0; i < entry.parameters.size(); i++) {
         const Parameter& parameter = entry.parameters[i];
         std::uintptr_t address = 0;
@@ -395,7 +399,6 @@ EXPORTED Status cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, u
     if (shared > function->dynamic)
         return refuse(ERROR_INVALID_VALUE, "%u bytes of shared memory for %s, which may have %u", shared, name,
                       function->dynamic);
-    if (const Status status = look_at(entry, arguments)) return status;
     // The arguments are read now, whenever the kernel runs.
     struct alignas(64) Slot {
         unsigned char bytes[128];
@@ -404,6 +407,18 @@ EXPORTED Status cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, u
     for (std::size_t i = 0; i < copies.size(); i++) {
         std::memcpy(copies[i].bytes, arguments[i], entry.parameters[i].bytes);
     }
+    if (fault().is("swap", name)) std::swap(copies[fault().number(2)], copies[fault().number(3)]);
+    if (fault().is("add", name)) {
+        int changed;
+        std::memcpy(&changed, copies[fault().number(2)].bytes, sizeof changed);
+        changed += static_cast<int>(fault().number(3));
+        std::memcpy(copies[fault().number(2)].bytes, &changed, sizeof changed);
+    }
+    if (fault().is("fewer", name) && grid_x > 1) grid_x--;
+    if (fault().is("forget", name) && stream->state == Stream::Capturing) return SUCCESS;
+    std::vector<const void*> given;
+    for (const Slot& slot : copies) given.push_back(slot.bytes);
+    if (const Status status = look_at(entry, given)) return status;
     return submit(stream, [&entry, copies, grid_x, grid_y, grid_z, block_x, shared]() mutable {
         std::vector<void*> pointers;
         for (Slot& slot : copies) pointers.push_back(slot.bytes);
