@@ -23,6 +23,11 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
+    /// Zeros that belong to no pool.
+    pub(crate) fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line([0.0; 16]); len.div_ceil(16)], len }
+    }
+
     /// The same memory as words.
     pub(crate) fn words(&self) -> &[u32] {
         // SAFETY: `len ≤ 16 · lines.len()` initialised floats; u32 has the same size, a smaller-or-equal alignment,

@@ -5,7 +5,7 @@
 
 use crate::buffer::{Buffer, Pool};
 use crate::cpu::{Level, elementwise};
-use crate::{Grads, ParamId, Params};
+use crate::{Grads, Packed, ParamId, Params};
 
 /// A value on a tape: `rows × cols`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(crate) struct Forward<'w> {
     pub values: &'w [Value],
     pub pool: &'w mut Pool,
     pub params: &'w Params,
+    /// Weights that were packed for serving.
+    pub packed: Option<&'w Packed>,
     pub level: Level,
     /// Whether anything has to be kept.
     pub training: bool,

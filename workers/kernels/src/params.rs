@@ -108,6 +108,10 @@ impl Params {
         }
         self.quantised.insert(id, Arc::new(linear));
     }
+    /// Drops a tensor's values, once they are packed: such parameters can no longer be trained or saved.
+    pub fn drop_values(&mut self, id: ParamId) {
+        self.tensors[id.0].data = Vec::new();
+    }
     /// The quantised weights of a linear map, where it has some.
     #[must_use]
     pub fn quantised(&self, id: ParamId) -> Option<&fp8::Linear> {

@@ -7,9 +7,10 @@ use std::ops::Range;
 
 use crate::graph::{Backward, Forward, Value, Var};
 use crate::noise;
-use crate::ops::attention::{Attend, Attention};
+use crate::ops::attention::{Attend, Attention, Span};
 use crate::ops::bce::Bce;
 use crate::ops::choice::{ChoiceLoss, Options};
+use crate::ops::dense::Dense;
 use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::{Activate, Activation, Add, Mul, Scale, Swiglu};
 use crate::ops::linear::Linear;
@@ -20,12 +21,14 @@ use crate::ops::sampled::SampledLoss;
 use crate::ops::shape::{Columns, Concat, Stack};
 use crate::ops::softmax::Softmax;
 use crate::ops::softmax_loss::SoftmaxLoss;
+use crate::ops::unprojected::Unprojected;
 use crate::ops::{Op, logits};
-use crate::{Grads, ParamId, Params, Workspace};
+use crate::{Grads, Packed, ParamId, Params, Workspace};
 
 /// A list of operations over one batch.
 pub struct Tape<'a> {
     params: &'a Params,
+    packed: Option<&'a Packed>,
     workspace: &'a mut Workspace,
     training: bool,
     noise: u64,
@@ -35,12 +38,16 @@ impl<'a> Tape<'a> {
     /// A tape that keeps nothing for a backward pass; dropout is off.
     pub fn serve(params: &'a Params, workspace: &'a mut Workspace) -> Self {
         workspace.reset();
-        Self { params, workspace, training: false, noise: 0 }
+        Self { params, packed: None, workspace, training: false, noise: 0 }
+    }
+    /// The same, multiplying with packed weights where there are some.
+    pub fn serve_packed(params: &'a Params, packed: &'a Packed, workspace: &'a mut Workspace) -> Self {
+        Self { packed: Some(packed), ..Self::serve(params, workspace) }
     }
     /// A tape that can go backward. `noise` seeds dropout: equal noise, equal masks.
     pub fn train(params: &'a Params, workspace: &'a mut Workspace, noise: u64) -> Self {
         workspace.reset();
-        Self { params, workspace, training: true, noise }
+        Self { params, packed: None, workspace, training: true, noise }
     }
     /// The weights this tape reads.
     #[must_use]
@@ -125,8 +132,36 @@ impl<'a> Tape<'a> {
     // --- dense
     /// `x · Wᵀ + b`, `W: [out, in]`, `b: [1, out]`.
     pub fn linear(&mut self, x: Var, weight: ParamId, bias: Option<ParamId>) -> Var {
+        if let Some(dense) = Dense::new(self.packed, x, weight, bias) {
+            return self.record(Op::Leaf, |f| dense.forward(f));
+        }
         let op = Linear { x, weight, bias };
         self.record(Op::Linear(op), |f| op.forward(f))
+    }
+    /// An element-wise function of a linear map; one pass over packed weights.
+    pub fn linear_activated(&mut self, x: Var, weight: ParamId, bias: Option<ParamId>, f: Activation) -> Var {
+        if let Some(dense) = Dense::new(self.packed, x, weight, bias) {
+            return self.record(Op::Leaf, |forward| dense.activated(f).forward(forward));
+        }
+        let y = self.linear(x, weight, bias);
+        self.activate(y, f)
+    }
+    /// [`swiglu`](Tape::swiglu) of a linear map without bias; one pass over packed weights.
+    pub fn linear_swiglu(&mut self, x: Var, weight: ParamId) -> Var {
+        if let Some(dense) = Dense::new(self.packed, x, weight, None) {
+            return self.record(Op::Leaf, |f| dense.gated().forward(f));
+        }
+        let y = self.linear(x, weight, None);
+        self.swiglu(y)
+    }
+    /// `onto + dropout(x · Wᵀ + b)`; one pass over packed weights.
+    pub fn linear_added(&mut self, x: Var, weight: ParamId, bias: Option<ParamId>, p: f32, onto: Var) -> Var {
+        if let Some(dense) = Dense::new(self.packed, x, weight, bias) {
+            return self.record(Op::Leaf, |f| dense.added(onto).forward(f));
+        }
+        let y = self.linear(x, weight, bias);
+        let y = self.dropout(y, p);
+        self.add(onto, y)
     }
     /// `a + b`, equal shapes.
     pub fn add(&mut self, a: Var, b: Var) -> Var {
@@ -244,6 +279,21 @@ impl<'a> Tape<'a> {
         self.record(Op::Leaf, |f| logits::forward(f, x, table, classes))
     }
 
+    /// [`attention`](Tape::attention) of projected queries to the keys `rows · keyᵀ` and values `rows · valueᵀ`, which
+    /// are never computed: for few queries to many rows. Both maps are `[d, d]`, neither packed away nor quantised.
+    /// Serving only: no backward.
+    pub fn attention_unprojected(
+        &mut self,
+        q: Var,
+        rows: Var,
+        (key, value): (ParamId, ParamId),
+        heads: usize,
+        spans: &[Span],
+    ) -> Var {
+        let op = Unprojected { q, rows, key, value, heads };
+        self.record(Op::Leaf, |f| op.forward(f, spans))
+    }
+
     /// Adds `d (Σ scale · loss) / d params` to `grads`.
     ///
     /// # Panics
@@ -267,7 +317,8 @@ impl<'a> Tape<'a> {
 
     fn record(&mut self, op: Op, run: impl FnOnce(&mut Forward<'_>) -> Value) -> Var {
         let Workspace { level, pool, values, ops, .. } = &mut *self.workspace;
-        let mut forward = Forward { values, pool, params: self.params, level: *level, training: self.training };
+        let (params, packed, training) = (self.params, self.packed, self.training);
+        let mut forward = Forward { values, pool, params, packed, level: *level, training };
         let value = run(&mut forward);
         values.push(value);
         ops.push(if self.training { op } else { Op::Leaf });

@@ -3,7 +3,7 @@
 //! In: slices. Out: written or added into the first one. Lengths are the caller's care; a shorter slice ends the loop.
 
 use super::exp::sigmoid;
-use super::kernel;
+use super::{Isa, kernel};
 
 kernel! {
     /// `y += x`.
@@ -68,12 +68,17 @@ kernel! {
     }
 }
 
+/// `max(0, x)`; not by `max`: NaN has to go through.
+#[inline(always)]
+pub(crate) fn relu_of(x: f32) -> f32 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 kernel! {
     /// `y = max(0, x)`.
     pub(crate) fn relu<S>(y: &mut [f32], x: &[f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            // Not `max`: NaN has to go through.
-            *y = if x < 0.0 { 0.0 } else { x };
+            *y = relu_of(x);
         }
     }
 }
@@ -91,12 +96,18 @@ kernel! {
 const GELU_LINEAR: f32 = 0.797_884_6;
 const GELU_CUBIC: f32 = 0.044_715;
 
+/// `x · Φ(x)` in its tanh form; `½(1 + tanh u)` is `σ(2u)`.
+#[inline(always)]
+pub(crate) fn gelu_of<S: Isa>(x: f32) -> f32 {
+    let u = GELU_LINEAR * S::fma(GELU_CUBIC * x, x * x, x);
+    x * sigmoid::<S>(2.0 * u)
+}
+
 kernel! {
-    /// `y = x · Φ(x)` in its tanh form; `½(1 + tanh u)` is `σ(2u)`.
+    /// `y = x · Φ(x)` in its tanh form.
     pub(crate) fn gelu<S>(y: &mut [f32], x: &[f32]) {
         for (y, &x) in y.iter_mut().zip(x) {
-            let u = GELU_LINEAR * S::fma(GELU_CUBIC * x, x * x, x);
-            *y = x * sigmoid::<S>(2.0 * u);
+            *y = gelu_of::<S>(x);
         }
     }
 }

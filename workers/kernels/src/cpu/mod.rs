@@ -9,6 +9,7 @@ pub mod bf16;
 pub(crate) mod elementwise;
 pub(crate) mod exp;
 pub(crate) mod matmul;
+pub(crate) mod panels;
 pub(crate) mod reduce;
 pub(crate) mod thin;
 

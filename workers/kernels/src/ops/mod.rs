@@ -7,6 +7,7 @@
 pub(crate) mod attention;
 pub(crate) mod bce;
 pub(crate) mod choice;
+pub(crate) mod dense;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod linear;
@@ -18,6 +19,7 @@ pub(crate) mod sampled;
 pub(crate) mod shape;
 pub(crate) mod softmax;
 pub(crate) mod softmax_loss;
+pub(crate) mod unprojected;
 
 use crate::buffer::Buffer;
 use crate::graph::{Backward, Value};

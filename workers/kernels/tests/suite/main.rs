@@ -6,5 +6,6 @@ mod gradients;
 mod levels;
 mod machine;
 mod naive;
+mod packed;
 mod tapes;
 mod twins;

@@ -48,7 +48,7 @@ pub fn load(dir: &Path, catalog: Option<Arc<Catalog>>) -> Result<Box<dyn Recomme
         RetrievalAlgorithm::ItemKnn(params) => ItemKnn::load(dir, params, &header)?.recommender(catalog),
         RetrievalAlgorithm::Transitions(params) => Transitions::load(dir, params, &header)?.recommender(catalog),
         RetrievalAlgorithm::SasRec(params) => {
-            quant::open(dir, SasRec::load(dir, params, &header)?)?.recommender_over(catalog)
+            quant::open(dir, SasRec::load(dir, params, &header)?)?.into_recommender(catalog)
         }
         RetrievalAlgorithm::LazyDecoder(params) => {
             let Some(catalog) = catalog else {
@@ -57,7 +57,7 @@ pub fn load(dir: &Path, catalog: Option<Arc<Catalog>>) -> Result<Box<dyn Recomme
                     dir.display()
                 )));
             };
-            quant::open(dir, LazyDecoder::load(dir, params, catalog)?)?.recommender()
+            quant::open(dir, LazyDecoder::load(dir, params, catalog)?)?.into_recommender()
         }
     })
 }

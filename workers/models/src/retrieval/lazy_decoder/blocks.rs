@@ -43,8 +43,7 @@ impl Shape {
         let bias = distance.map(|d| RelativeBias { table: d.table, query: d.query, key: d.key });
         let how = Attention { heads: self.heads, groups: self.heads, spans, bias };
         let attended = tape.attention(query, key, value, how);
-        let out = tape.linear(attended, own.output, None);
-        self.add(tape, x, out)
+        tape.linear_added(attended, own.output, None, self.dropout, x)
     }
 
     /// Attention to the context's keys and values as they are.
@@ -62,21 +61,13 @@ impl Shape {
         let bias = RelativeBias { table: cross.bias, query: query_positions, key: key_positions };
         let how = Attention { heads: self.heads, groups: self.groups, spans, bias: Some(bias) };
         let attended = tape.attention(query, key, value, how);
-        let out = tape.linear(attended, cross.output, None);
-        self.add(tape, x, out)
+        tape.linear_added(attended, cross.output, None, self.dropout, x)
     }
 
     /// SwiGLU.
     pub(super) fn feed_forward(&self, tape: &mut Tape<'_>, ffn: &FeedForward, x: Var) -> Var {
         let normed = tape.rms_norm(x, ffn.norm);
-        let hidden = tape.linear(normed, ffn.up, None);
-        let hidden = tape.swiglu(hidden);
-        let out = tape.linear(hidden, ffn.down, None);
-        self.add(tape, x, out)
-    }
-
-    fn add(&self, tape: &mut Tape<'_>, x: Var, change: Var) -> Var {
-        let change = tape.dropout(change, self.dropout);
-        tape.add(x, change)
+        let hidden = tape.linear_swiglu(normed, ffn.up);
+        tape.linear_added(hidden, ffn.down, None, self.dropout, x)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{self, CodeLoss, RetrievalAlgorithm};
 use recmesh_contract::{ItemIndex, Recommend};
-use recmesh_kernels::{ParamId, Params, Span, Tape, Var};
+use recmesh_kernels::{Packed, ParamId, Params, Span, Tape, Var};
 
 use super::super::header::{Codes, Header};
 use super::super::sequence::SequenceExample;
@@ -98,6 +98,13 @@ impl LazyDecoder {
         Box::new(self.server())
     }
 
+    /// The model, ready to answer. Where nobody else holds the weights, what is packed for serving is not kept in its
+    /// first form as well.
+    #[must_use]
+    pub fn into_recommender(self) -> Box<dyn Recommend> {
+        Box::new(Server::new(self))
+    }
+
     /// The same with its counters in reach.
     #[must_use]
     pub fn server(&self) -> Server {
@@ -113,6 +120,22 @@ impl LazyDecoder {
     /// Tokens of a semantic ID.
     pub(super) fn levels(&self) -> usize {
         self.layout.head_norms.len()
+    }
+
+    /// The weights as serving reads them.
+    pub(super) fn packed(&self) -> Packed {
+        let gated: Vec<ParamId> = self.feed_forwards().map(|ffn| ffn.up).collect();
+        let plain: Vec<ParamId> = self.linear_layers().into_iter().filter(|id| !gated.contains(id)).collect();
+        let mut packed = Packed::new(&self.params, &plain, &gated);
+        for level in 0..self.levels() {
+            packed.add_classes(&self.params, self.layout.head, self.layout.codes(level));
+        }
+        packed
+    }
+
+    fn feed_forwards(&self) -> impl Iterator<Item = &FeedForward> {
+        let context = self.layout.context.iter().map(|block| &block.ffn);
+        context.chain(self.layout.layers.iter().map(|layer| &layer.ffn))
     }
 
     /// Rows of an item's codes in the code table.

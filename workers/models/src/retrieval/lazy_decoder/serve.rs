@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend};
-use recmesh_kernels::{Span, Tape, Var, Workspace};
+use recmesh_kernels::{Packed, Span, Tape, Var, Workspace};
 
 use super::super::pass::rows_per_pass;
 use super::super::sequence::newest;
@@ -21,6 +21,7 @@ const BLOCK_ROWS: usize = 256;
 /// A lazy decoder with scratch memory of its own.
 pub struct Server {
     model: LazyDecoder,
+    packed: Arc<Packed>,
     ancestry: Arc<Ancestry>,
     live: Option<Arc<NodeSet>>,
     workspace: Workspace,
@@ -62,7 +63,11 @@ struct Memory {
 }
 
 impl Server {
-    pub(super) fn new(model: LazyDecoder) -> Self {
+    pub(super) fn new(mut model: LazyDecoder) -> Self {
+        let packed = model.packed();
+        if let Some(params) = Arc::get_mut(&mut model.params) {
+            packed.maps().chain([model.layout.head]).for_each(|id| params.drop_values(id));
+        }
         let catalog = &model.catalog;
         let trie = catalog.trie();
         let ancestry = Ancestry::new(&trie);
@@ -71,6 +76,7 @@ impl Server {
             Arc::new(NodeSet::above(&trie, &ancestry, items))
         });
         Self {
+            packed: Arc::new(packed),
             ancestry: Arc::new(ancestry),
             live,
             workspace: Workspace::default(),
@@ -101,7 +107,7 @@ impl Server {
         tokens: &Tokens,
         answers: &mut [Vec<Candidate>],
     ) -> Result<(), Failure> {
-        let Self { model, ancestry, live, workspace, scratch, counters, .. } = self;
+        let Self { model, packed, ancestry, live, workspace, scratch, counters, .. } = self;
         let decode = &model.config.decode;
         let options = Options { beams: decode.beams as usize, renormalise: decode.renormalise };
         let mut requests: Vec<Request<'_>> = Vec::new();
@@ -109,7 +115,7 @@ impl Server {
             let search = Search::new(&model.catalog, ancestry, live.as_deref(), &queries[at], options);
             requests.push(Request { at, context, search });
         }
-        let mut tape = Tape::serve(&model.params, workspace);
+        let mut tape = Tape::serve_packed(&model.params, packed, workspace);
         let start = tape.mark();
         let context = model.context(&mut tape, tokens);
         let slices: Vec<Var> = context.slices.iter().flat_map(|&(key, value)| [key, value]).collect();
@@ -119,7 +125,7 @@ impl Server {
         memory.chains = vec![Vec::new(); requests.len()];
         for level in 0..model.levels() {
             let Some(hidden) = model.step(&mut tape, &context, tokens, &requests, level, &mut memory) else { break };
-            score(model, scratch, tape.value(hidden), level, &mut requests);
+            score((model, packed), scratch, tape.value(hidden), level, &mut requests);
             memory.chains = descend(&mut requests, &memory.chains)?;
         }
         #[cfg(test)]
@@ -204,7 +210,13 @@ impl Memory {
 }
 
 /// Offers every beam's children, a block of rows at a time; beams that can add nothing are left out.
-fn score(model: &LazyDecoder, scratch: &mut Workspace, hidden: &[f32], level: usize, requests: &mut [Request<'_>]) {
+fn score(
+    (model, packed): (&LazyDecoder, &Packed),
+    scratch: &mut Workspace,
+    hidden: &[f32],
+    level: usize,
+    requests: &mut [Request<'_>],
+) {
     let dim = model.config.d_model as usize;
     let codes = model.layout.codes(level);
     let mut row = 0;
@@ -215,7 +227,7 @@ fn score(model: &LazyDecoder, scratch: &mut Workspace, hidden: &[f32], level: us
                 break;
             }
             let block = first..(first + BLOCK_ROWS).min(beams);
-            let mut tape = Tape::serve(&model.params, scratch);
+            let mut tape = Tape::serve_packed(&model.params, packed, scratch);
             let x = tape.constant(block.len(), dim, &hidden[(row + block.start) * dim..(row + block.end) * dim]);
             let logits = tape.logits(x, model.layout.head, codes.clone());
             for (beam, logits) in block.zip(tape.value(logits).chunks_exact(codes.len())) {
@@ -271,6 +283,7 @@ impl Recommend for Server {
     fn fork(&self) -> Box<dyn Recommend> {
         Box::new(Self {
             model: self.model.clone(),
+            packed: Arc::clone(&self.packed),
             ancestry: Arc::clone(&self.ancestry),
             live: self.live.clone(),
             workspace: Workspace::default(),

@@ -11,7 +11,7 @@ use rand_pcg::Pcg64Mcg;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{self, RetrievalAlgorithm, SoftmaxLoss};
 use recmesh_contract::{ItemIndex, Recommend};
-use recmesh_kernels::{Activation, Attention, ParamId, Params, Span, Tape, Var};
+use recmesh_kernels::{Activation, Attention, Packed, ParamId, Params, Span, Tape, Var};
 
 use super::super::header::Header;
 use super::super::sequence::SequenceExample;
@@ -30,14 +30,16 @@ pub struct SasRec {
 
 /// Sequences one after another.
 #[derive(Debug, Default)]
-pub(super) struct Packed {
+pub(super) struct Sequences {
     items: Vec<u32>,
     positions: Vec<u32>,
     spans: Vec<Span>,
     last: Vec<u32>,
+    /// What the last position of each sequence sees: all of it.
+    last_spans: Vec<Span>,
 }
 
-impl Packed {
+impl Sequences {
     pub(super) fn push(&mut self, sequence: &[ItemIndex]) {
         let start = self.items.len() as u32;
         for (position, &item) in (0u32..).zip(sequence) {
@@ -46,6 +48,17 @@ impl Packed {
             self.spans.push(Span { start, end: start + position + 1 });
         }
         self.last.push(self.items.len() as u32 - 1);
+        self.last_spans.push(Span { start, end: self.items.len() as u32 });
+    }
+
+    /// Empty again, with the memory it has.
+    pub(super) fn clear(&mut self) {
+        let Self { items, positions, spans, last, last_spans } = self;
+        items.clear();
+        positions.clear();
+        spans.clear();
+        last.clear();
+        last_spans.clear();
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -101,17 +114,18 @@ impl SasRec {
     /// The model as it is now, ready to answer with any of its items.
     #[must_use]
     pub fn recommender(&self) -> Box<dyn Recommend> {
-        self.recommender_over(None)
+        self.clone().into_recommender(None)
     }
 
-    /// The model as it is now, ready to answer; with a catalog, only with its live items.
+    /// The model, ready to answer; with a catalog, only with its live items. Where nobody else holds the weights, what is
+    /// packed for serving is not kept in its first form as well.
     #[must_use]
-    pub fn recommender_over(&self, catalog: Option<Arc<Catalog>>) -> Box<dyn Recommend> {
-        Box::new(Server::new(self.clone(), catalog))
+    pub fn into_recommender(self, catalog: Option<Arc<Catalog>>) -> Box<dyn Recommend> {
+        Box::new(Server::new(self, catalog))
     }
 
     /// Hidden rows `[rows, dim]`, normed, ready for the item table.
-    pub(super) fn forward(&self, tape: &mut Tape<'_>, batch: &Packed, rows: Rows) -> Var {
+    pub(super) fn forward(&self, tape: &mut Tape<'_>, batch: &Sequences, rows: Rows) -> Var {
         let drop = self.config.dropout as f32;
         let start = tape.mark();
         let items = tape.embed(self.layout.item, &batch.items);
@@ -127,32 +141,52 @@ impl SasRec {
         norm(tape, self.layout.norm, x)
     }
 
-    fn block(&self, tape: &mut Tape<'_>, block: &Block, x: Var, batch: &Packed, last: bool) -> Var {
-        let drop = self.config.dropout as f32;
+    /// The weights as serving reads them. The last block's keys and values are never projected there.
+    pub(super) fn packed(&self) -> Packed {
+        let unprojected = self.unprojected();
+        let layers = self.layout.blocks.iter().flat_map(|block| {
+            let Block { query, key, value, output, up, down, .. } = *block;
+            [query, key, value, output, up, down]
+        });
+        let layers: Vec<ParamId> =
+            layers.filter(|&id| unprojected.is_none_or(|(key, value)| id != key && id != value)).collect();
+        Packed::new(&self.params, &layers, &[])
+    }
+
+    /// The last block's projections of keys and values, where they can be left out: it is asked for one row a sequence.
+    fn unprojected(&self) -> Option<(ParamId, ParamId)> {
+        let last = self.layout.blocks.last()?;
+        let plain = [last.key, last.value].into_iter().all(|id| self.params.quantised(id).is_none());
+        plain.then_some((last.key, last.value))
+    }
+
+    fn block(&self, tape: &mut Tape<'_>, block: &Block, x: Var, batch: &Sequences, last: bool) -> Var {
+        let (drop, heads) = (self.config.dropout as f32, self.config.heads as usize);
         let normed = norm(tape, block.attention_norm, x);
-        let key = tape.linear(normed, block.key, None);
-        let value = tape.linear(normed, block.value, None);
-        let last_spans: Vec<Span>;
-        let (x, normed, spans) = if last {
-            last_spans = batch.last.iter().map(|&row| batch.spans[row as usize]).collect();
-            (tape.gather(x, &batch.last), tape.gather(normed, &batch.last), &last_spans)
-        } else {
-            (x, normed, &batch.spans)
+        let (x, attended) = match self.unprojected().filter(|_| last) {
+            Some(projections) => {
+                let (x, asked) = (tape.gather(x, &batch.last), tape.gather(normed, &batch.last));
+                let query = tape.linear(asked, block.query, None);
+                (x, tape.attention_unprojected(query, normed, projections, heads, &batch.last_spans))
+            }
+            None => {
+                let key = tape.linear(normed, block.key, None);
+                let value = tape.linear(normed, block.value, None);
+                let (x, asked, spans) = if last {
+                    (tape.gather(x, &batch.last), tape.gather(normed, &batch.last), &batch.last_spans)
+                } else {
+                    (x, normed, &batch.spans)
+                };
+                let query = tape.linear(asked, block.query, None);
+                (x, tape.attention(query, key, value, Attention { heads, groups: heads, spans, bias: None }))
+            }
         };
-        let query = tape.linear(normed, block.query, None);
-        let heads = self.config.heads as usize;
-        let attended = tape.attention(query, key, value, Attention { heads, groups: heads, spans, bias: None });
-        let attended = tape.linear(attended, block.output, None);
-        let attended = tape.dropout(attended, drop);
-        let x = tape.add(x, attended);
+        let x = tape.linear_added(attended, block.output, None, drop, x);
 
         let normed = norm(tape, block.ffn_norm, x);
-        let hidden = tape.linear(normed, block.up, Some(block.up_bias));
-        let hidden = tape.activate(hidden, Activation::Relu);
+        let hidden = tape.linear_activated(normed, block.up, Some(block.up_bias), Activation::Relu);
         let hidden = tape.dropout(hidden, drop);
-        let out = tape.linear(hidden, block.down, Some(block.down_bias));
-        let out = tape.dropout(out, drop);
-        tape.add(x, out)
+        tape.linear_added(hidden, block.down, Some(block.down_bias), drop, x)
     }
 }
 
@@ -172,7 +206,7 @@ impl Trainable for SasRec {
     }
 
     fn loss(&self, tape: &mut Tape<'_>, examples: &[&SequenceExample], noise: u64) -> Var {
-        let mut batch = Packed::default();
+        let mut batch = Sequences::default();
         let mut targets = Vec::new();
         for example in examples {
             if let [inputs @ .., _] = example.window(self.config.max_length as usize) {

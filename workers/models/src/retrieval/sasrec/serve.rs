@@ -1,5 +1,9 @@
 //! A SASRec at work: histories in, exact best items out.
 //!
+//! ```text
+//! histories ─► passes of some hundred rows, whose values stay in the second cache ─► one hidden row a query
+//! hidden rows of all queries · item table ─► best items
+//! ```
 //! In: queries, many at once. Out: the best of all items, by an exact scan of the item table that never holds the scores
 //! of a batch. Items the model does not know are skipped in a history.
 
@@ -8,74 +12,90 @@ use std::sync::Arc;
 use recmesh_catalog::Catalog;
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend};
 use recmesh_kernels::topk::offer_products;
-use recmesh_kernels::{Tape, Workspace};
+use recmesh_kernels::{Packed, Tape, Workspace};
 
-use super::super::pass::rows_per_pass;
 use super::super::sequence::newest;
-use super::model::{Packed, Rows, SasRec};
+use super::model::{Rows, SasRec, Sequences};
 use crate::answer::{Filter, candidates, collector};
+
+/// Values of a pass: its rows with their widest layer, about half of a second cache of a megabyte.
+const PASS: usize = 1 << 17;
 
 /// A SASRec with scratch memory of its own.
 pub(super) struct Server {
     model: SasRec,
+    packed: Arc<Packed>,
     catalog: Option<Arc<Catalog>>,
     workspace: Workspace,
+    batch: Sequences,
+    /// Rows of the answered queries, one after another.
+    hidden: Vec<f32>,
+    known: Vec<ItemIndex>,
 }
 
 impl Server {
-    pub(super) fn new(model: SasRec, catalog: Option<Arc<Catalog>>) -> Self {
-        Self { model, catalog, workspace: Workspace::default() }
+    pub(super) fn new(mut model: SasRec, catalog: Option<Arc<Catalog>>) -> Self {
+        let packed = model.packed();
+        if let Some(params) = Arc::get_mut(&mut model.params) {
+            packed.maps().for_each(|id| params.drop_values(id));
+        }
+        Self::with(model, Arc::new(packed), catalog)
     }
 
-    /// Answers `queries[pass[i]]` from the `i`-th packed sequence.
-    fn pass(
-        &mut self,
-        queries: &[Query<'_>],
-        pass: &[usize],
-        batch: &Packed,
-        answers: &mut [Vec<Candidate>],
-    ) -> Result<(), Failure> {
-        let mut tape = Tape::serve(&self.model.params, &mut self.workspace);
-        let hidden = self.model.forward(&mut tape, batch, Rows::Last);
-        let filters: Vec<_> = pass.iter().map(|&at| Filter::new(&queries[at], self.catalog.as_deref())).collect();
-        let mut tops: Vec<_> =
-            pass.iter().map(|&at| collector(queries[at].k, self.model.items, queries[at].ties)).collect();
-        let table = &self.model.params.get(self.model.layout.item).data;
-        let dim = self.model.config.dim as usize;
-        offer_products(tape.value(hidden), table, dim, &mut tops, &|row, item| !filters[row].passes(item));
-        for (&at, top) in pass.iter().zip(tops) {
-            answers[at] = candidates(top)?;
-        }
-        Ok(())
+    fn with(model: SasRec, packed: Arc<Packed>, catalog: Option<Arc<Catalog>>) -> Self {
+        let (batch, hidden, known) = (Sequences::default(), Vec::new(), Vec::new());
+        Self { model, packed, catalog, workspace: Workspace::default(), batch, hidden, known }
+    }
+
+    /// Adds the hidden rows of the sequences packed so far.
+    fn pass(&mut self) {
+        let mut tape = Tape::serve_packed(&self.model.params, &self.packed, &mut self.workspace);
+        let hidden = self.model.forward(&mut tape, &self.batch, Rows::Last);
+        self.hidden.extend_from_slice(tape.value(hidden));
+        self.batch.clear();
+    }
+
+    /// How many rows a pass has before it is begun.
+    fn rows_per_pass(&self) -> usize {
+        let config = &self.model.config;
+        PASS / (config.dim as usize * (config.ffn as usize + 4))
     }
 }
 
 impl Recommend for Server {
     fn recommend(&mut self, queries: &[Query<'_>]) -> Result<Vec<Vec<Candidate>>, Failure> {
-        let most = rows_per_pass(self.model.config.dim, self.model.config.blocks);
-        let mut answers = vec![Vec::new(); queries.len()];
-        let (mut batch, mut pass) = (Packed::default(), Vec::new());
-        let mut known: Vec<ItemIndex> = Vec::new();
+        let (items, most) = (self.model.items, self.rows_per_pass());
+        self.hidden.clear();
+        self.batch.clear();
+        let mut asked = Vec::with_capacity(queries.len());
         for (at, query) in queries.iter().enumerate() {
-            known.clear();
-            known.extend(query.history.iter().filter(|&&item| (item as usize) < self.model.items));
-            if known.is_empty() || query.k == 0 {
+            self.known.clear();
+            self.known.extend(query.history.iter().filter(|&&item| (item as usize) < items));
+            if self.known.is_empty() || query.k == 0 {
                 continue;
             }
-            batch.push(newest(&known, self.model.config.max_length as usize));
-            pass.push(at);
-            if batch.rows() >= most {
-                self.pass(queries, &pass, &batch, &mut answers)?;
-                (batch, pass) = (Packed::default(), Vec::new());
+            self.batch.push(newest(&self.known, self.model.config.max_length as usize));
+            asked.push(at);
+            if self.batch.rows() >= most {
+                self.pass();
             }
         }
-        if !pass.is_empty() {
-            self.pass(queries, &pass, &batch, &mut answers)?;
+        if self.batch.rows() > 0 {
+            self.pass();
+        }
+        let filters: Vec<_> = asked.iter().map(|&at| Filter::new(&queries[at], self.catalog.as_deref())).collect();
+        let mut tops: Vec<_> = asked.iter().map(|&at| collector(queries[at].k, items, queries[at].ties)).collect();
+        let table = &self.model.params.get(self.model.layout.item).data;
+        let dim = self.model.config.dim as usize;
+        offer_products(&self.hidden, table, dim, &mut tops, &|row, item| !filters[row].passes(item));
+        let mut answers = vec![Vec::new(); queries.len()];
+        for (at, top) in asked.into_iter().zip(tops) {
+            answers[at] = candidates(top)?;
         }
         Ok(answers)
     }
 
     fn fork(&self) -> Box<dyn Recommend> {
-        Box::new(Self::new(self.model.clone(), self.catalog.clone()))
+        Box::new(Self::with(self.model.clone(), Arc::clone(&self.packed), self.catalog.clone()))
     }
 }

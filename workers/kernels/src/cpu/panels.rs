@@ -1,0 +1,385 @@
+//! Products with weights that were packed once, and what follows them, done while a tile is in the nearest cache.
+//!
+//! ```text
+//! W [outputs × depth] ─► panels of 64 outputs, [depth][64], zero beyond the last     once a model
+//! x [rows × depth] · Wᵀ ─► + bias ─► activation or gate ─► + other rows ─► out        a call; x is read where it lies
+//! ```
+//! In: dense rows and [`Panels`]. Out: dense rows. Each sum is one chain of fused products in the order of the depth, so
+//! that numbers of rows, tiles and instruction sets with fused products agree in bits: what a row gives does not depend
+//! on the rows beside it. Never packs or copies `x`, never allocates.
+
+#![allow(unsafe_code)] // Vector loads take pointers; the one public function proves that they stay within the slices.
+
+use super::Isa;
+use super::elementwise::{gelu_of, relu_of};
+use super::exp::sigmoid;
+use super::level::{Fused, Kind, Level, Plain};
+use super::thin::{Four, Vector};
+use crate::buffer::Buffer;
+
+/// Outputs of a panel.
+pub(crate) const PANEL: usize = 64;
+/// Outputs of a panel whose other half are gates.
+const HALF: usize = PANEL / 2;
+/// The most rows of a tile.
+const MOST: usize = 12;
+/// Values of `x` that all panels go over before the next ones: a share of the second cache.
+const BLOCK: usize = 1 << 16;
+
+/// Weights `[outputs, depth]` in the order in which products read them.
+#[derive(Debug)]
+pub(crate) struct Panels {
+    data: Buffer,
+    outputs: usize,
+    depth: usize,
+    gated: bool,
+}
+
+impl Panels {
+    /// Packs row-major weights. Gated ones are gates over values: a panel then holds 32 gates and the 32 values they
+    /// belong to.
+    ///
+    /// # Panics
+    /// If the slice is not `outputs × depth` long, or gated outputs are odd.
+    pub fn new(weights: &[f32], outputs: usize, depth: usize, gated: bool) -> Self {
+        assert_eq!(weights.len(), outputs * depth, "weights of {outputs} outputs and {depth} inputs");
+        assert!(!gated || outputs.is_multiple_of(2), "gates and values are halves, not {outputs} outputs");
+        let mut panels = Self { data: Buffer::default(), outputs, depth, gated };
+        let mut data = Buffer::zeros(panels.width().div_ceil(panels.lanes()) * depth * PANEL);
+        for (panel, values) in data.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
+            for lane in 0..PANEL {
+                let Some(output) = panels.output(panel, lane) else { continue };
+                for (lanes, &weight) in values.chunks_exact_mut(PANEL).zip(&weights[output * depth..][..depth]) {
+                    lanes[lane] = weight;
+                }
+            }
+        }
+        panels.data = data;
+        panels
+    }
+
+    /// Columns of the result.
+    pub fn width(&self) -> usize {
+        if self.gated { self.outputs / 2 } else { self.outputs }
+    }
+
+    /// Columns of `x`.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Whether the outputs are gates and values.
+    pub fn gated(&self) -> bool {
+        self.gated
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.data.len() * size_of::<f32>()
+    }
+
+    /// Columns of the result that a panel gives.
+    fn lanes(&self) -> usize {
+        if self.gated { HALF } else { PANEL }
+    }
+
+    /// Lanes up to the last that holds an output.
+    fn used(&self, panel: usize) -> usize {
+        let columns = self.lanes().min(self.width() - panel * self.lanes());
+        if self.gated { HALF + columns } else { columns }
+    }
+
+    /// The output whose weights lie in a lane.
+    fn output(&self, panel: usize, lane: usize) -> Option<usize> {
+        let column = panel * self.lanes() + lane % self.lanes();
+        (column < self.width()).then_some(if lane < self.lanes() { column } else { self.width() + column })
+    }
+}
+
+/// A function of each element of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Curve {
+    None,
+    Relu,
+    Gelu,
+    Silu,
+    Sigmoid,
+}
+
+/// What follows a product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Then<'a> {
+    /// One an output, or empty. Gated weights take none.
+    pub bias: &'a [f32],
+    /// Gated weights take none: theirs is `silu(gate) ∘ value`.
+    pub curve: Curve,
+    /// Rows like those of the result, added last; or empty.
+    pub onto: &'a [f32],
+}
+
+impl Then<'_> {
+    /// The product alone.
+    pub const NOTHING: Self = Then { bias: &[], curve: Curve::None, onto: &[] };
+}
+
+/// Sums of a tile, before and after what follows.
+#[repr(align(64))]
+struct Tile([[f32; PANEL]; MOST]);
+
+/// Where the rows of a tile and its panel begin.
+#[derive(Clone, Copy)]
+struct Span {
+    left: *const f32,
+    right: *const f32,
+    depth: usize,
+    lanes: usize,
+}
+
+/// What follows a panel's sums.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    panels: &'a Panels,
+    then: Then<'a>,
+    panel: usize,
+    bias: &'a [f32; PANEL],
+}
+
+/// The sums of `M` rows with the first `lanes` outputs of a panel, rounded up to `W` vectors.
+///
+/// # Safety
+/// `left` holds `M` rows of `depth` values, `right` holds `depth` rows of [`PANEL`], and the machine has the
+/// instructions of `V`.
+#[inline(always)]
+unsafe fn sums<V: Vector, const M: usize, const W: usize>(tile: &mut Tile, at: Span) {
+    let Span { left, right, depth, lanes } = at;
+    // SAFETY: the caller's promise covers every address below; lanes are at most a panel, which is a multiple of the
+    // vectors.
+    unsafe {
+        for first in (0..lanes).step_by(W * V::LANES) {
+            let mut sums = [[V::splat(0.0); W]; M];
+            for k in 0..depth {
+                let mut row = [V::splat(0.0); W];
+                for (w, value) in row.iter_mut().enumerate() {
+                    *value = V::load(right.add(k * PANEL + first + w * V::LANES));
+                }
+                for (m, sums) in sums.iter_mut().enumerate() {
+                    let left = V::splat(*left.add(m * depth + k));
+                    for (sum, &right) in sums.iter_mut().zip(&row) {
+                        *sum = left.fma(right, *sum);
+                    }
+                }
+            }
+            for (sums, row) in sums.iter().zip(&mut tile.0) {
+                for (w, sum) in sums.iter().enumerate() {
+                    sum.store(row.as_mut_ptr().add(first + w * V::LANES));
+                }
+            }
+        }
+    }
+}
+
+/// The sums of `M` rows, or of as many as are left, with one panel; gives how many rows it did.
+///
+/// # Safety
+/// As for [`sums`], for `rows` rows, at least 1.
+#[inline(always)]
+unsafe fn strip<V: Vector, const M: usize, const W: usize>(tile: &mut Tile, at: Span, rows: usize) -> usize {
+    // SAFETY: no more rows are taken than are left.
+    unsafe {
+        if rows >= M {
+            sums::<V, M, W>(tile, at);
+            M
+        } else if rows >= 4 {
+            sums::<V, 4, W>(tile, at);
+            4
+        } else if rows >= 2 {
+            sums::<V, 2, W>(tile, at);
+            2
+        } else {
+            sums::<V, 1, W>(tile, at);
+            1
+        }
+    }
+}
+
+#[inline(always)]
+fn map<const N: usize>(row: &mut [f32; N], f: impl Fn(f32) -> f32) {
+    for x in row {
+        *x = f(*x);
+    }
+}
+
+/// What follows, for the sums of some rows; `first` is the first of them.
+#[inline(always)]
+fn finish<S: Isa>(tile: &mut [[f32; PANEL]], at: Place<'_>, first: usize, out: &mut [f32]) {
+    let (width, lanes) = (at.panels.width(), at.panels.lanes());
+    let left = at.panel * lanes;
+    let count = lanes.min(width - left);
+    for (row, sums) in (first..).zip(tile) {
+        if at.panels.gated {
+            let (gates, values) = sums.split_at_mut(HALF);
+            for (gate, &value) in gates.iter_mut().zip(&*values) {
+                *gate = *gate * sigmoid::<S>(*gate) * value;
+            }
+        }
+        if !at.then.bias.is_empty() {
+            for (x, &bias) in sums.iter_mut().zip(at.bias) {
+                *x += bias;
+            }
+        }
+        match at.then.curve {
+            Curve::None => {}
+            Curve::Relu => map(sums, relu_of),
+            Curve::Gelu => map(sums, gelu_of::<S>),
+            Curve::Silu => map(sums, |x| x * sigmoid::<S>(x)),
+            Curve::Sigmoid => map(sums, sigmoid::<S>),
+        }
+        let start = row * width + left;
+        if !at.then.onto.is_empty() {
+            for (x, &more) in sums[..count].iter_mut().zip(&at.then.onto[start..start + count]) {
+                *x += more;
+            }
+        }
+        match sums.first_chunk::<PANEL>().filter(|_| count == PANEL) {
+            Some(sums) => out[start..start + PANEL].copy_from_slice(sums),
+            None => out[start..start + count].copy_from_slice(&sums[..count]),
+        }
+    }
+}
+
+/// How a level tiles: the vectors and the rows of a tile that fill its registers, by how many vectors a panel has.
+trait Tiling {
+    type Vector: Vector;
+    type Isa: Isa;
+    /// # Safety
+    /// As for [`strip`].
+    unsafe fn strip(tile: &mut Tile, at: Span, rows: usize) -> usize;
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Avx512;
+#[cfg(target_arch = "x86_64")]
+struct Avx2;
+struct Portable;
+
+#[cfg(target_arch = "x86_64")]
+impl Tiling for Avx512 {
+    type Vector = std::arch::x86_64::__m512;
+    type Isa = Fused;
+    #[inline(always)]
+    unsafe fn strip(tile: &mut Tile, at: Span, rows: usize) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match at.lanes.div_ceil(Self::Vector::LANES) {
+                1 => strip::<Self::Vector, 12, 1>(tile, at, rows),
+                2 => strip::<Self::Vector, 12, 2>(tile, at, rows),
+                _ => strip::<Self::Vector, 6, 4>(tile, at, rows),
+            }
+        }
+    }
+}
+#[cfg(target_arch = "x86_64")]
+impl Tiling for Avx2 {
+    type Vector = std::arch::x86_64::__m256;
+    type Isa = Fused;
+    #[inline(always)]
+    unsafe fn strip(tile: &mut Tile, at: Span, rows: usize) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match at.lanes.div_ceil(Self::Vector::LANES) {
+                1 => strip::<Self::Vector, 12, 1>(tile, at, rows),
+                _ => strip::<Self::Vector, 6, 2>(tile, at, rows),
+            }
+        }
+    }
+}
+
+impl Tiling for Portable {
+    type Vector = Four;
+    type Isa = Plain;
+    #[inline(always)]
+    unsafe fn strip(tile: &mut Tile, at: Span, rows: usize) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe { strip::<Four, 4, 2>(tile, at, rows) }
+    }
+}
+
+/// All rows with all panels.
+///
+/// # Safety
+/// `x` is a whole number of rows of the depth, `out` has as many of the width, neither is 0, and the machine has the
+/// instructions of the tiling.
+#[inline(always)]
+unsafe fn body<T: Tiling>(out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
+    let (depth, rows) = (panels.depth, x.len() / panels.depth);
+    let block = (BLOCK / depth).max(1).next_multiple_of(MOST);
+    let mut tile = Tile([[0.0; PANEL]; MOST]);
+    for top in (0..rows).step_by(block) {
+        let end = (top + block).min(rows);
+        for (panel, right) in panels.data.chunks_exact(depth * PANEL).enumerate() {
+            let mut bias = [0.0; PANEL];
+            for (to, &from) in bias.iter_mut().zip(then.bias.get(panel * PANEL..).unwrap_or_default()) {
+                *to = from;
+            }
+            let at = Place { panels, then, panel, bias: &bias };
+            let lanes = panels.used(panel);
+            let mut row = top;
+            while row < end {
+                let span = Span { left: x[row * depth..].as_ptr(), right: right.as_ptr(), depth, lanes };
+                // SAFETY: that many rows are left, the panel is whole, and the rest is promised.
+                let done = unsafe { T::strip(&mut tile, span, end - row) };
+                finish::<T::Isa>(&mut tile.0[..done], at, row, out);
+                row += done;
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for [`body`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
+unsafe fn avx512(out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { body::<Avx512>(out, x, panels, then) }
+}
+
+/// # Safety
+/// As for [`body`].
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn avx2(out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe { body::<Avx2>(out, x, panels, then) }
+}
+
+/// `out = then(x · Wᵀ)`.
+///
+/// # Panics
+/// If a slice is not as long as the rows of `x` and the width make it.
+pub(crate) fn product(level: Level, out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
+    let (width, depth) = (panels.width(), panels.depth);
+    assert!(depth > 0 && x.len().is_multiple_of(depth), "rows of {depth} values in {}", x.len());
+    assert_eq!(out.len(), x.len() / depth * width, "output of a product of width {width}");
+    let Then { bias, curve, onto } = then;
+    assert!(bias.is_empty() || (bias.len() == width && !panels.gated), "{} biases for width {width}", bias.len());
+    assert!(!panels.gated || curve == Curve::None, "gates have their own curve");
+    assert!(onto.is_empty() || onto.len() == out.len(), "rows to add to");
+    if out.is_empty() {
+        return;
+    }
+    // SAFETY: both slices are whole rows as asserted, panels are made whole, and a level above portable is only made by
+    // `Level::detect`, which found its features.
+    unsafe {
+        match level.kind() {
+            #[cfg(target_arch = "x86_64")]
+            kind if kind >= Kind::Avx512 => avx512(out, x, panels, then),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => avx2(out, x, panels, then),
+            _ => body::<Portable>(out, x, panels, then),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

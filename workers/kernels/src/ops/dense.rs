@@ -1,0 +1,58 @@
+//! A linear map over packed weights with what follows it: an activation, a gate, rows to add to. Serving only.
+//!
+//! In: rows. Out: rows of another width. There is no way back: tapes that train compose the same from operations that
+//! have one, and agree within the bound of a product: `depth · 2⁻²⁴ · Σ |x · w|` an output, before what follows.
+
+use crate::cpu::panels::{Curve, Panels, Then, product};
+use crate::graph::{Forward, Value, Var};
+use crate::ops::elementwise::Activation;
+use crate::{Packed, ParamId};
+
+/// `onto + f(x · Wᵀ + b)`.
+#[derive(Clone, Copy)]
+pub(crate) struct Dense<'a> {
+    x: Var,
+    panels: &'a Panels,
+    bias: Option<ParamId>,
+    curve: Curve,
+    gated: bool,
+    onto: Option<Var>,
+}
+
+impl<'a> Dense<'a> {
+    /// The map alone, where its weights are packed.
+    pub fn new(packed: Option<&'a Packed>, x: Var, weight: ParamId, bias: Option<ParamId>) -> Option<Self> {
+        let panels = packed?.map(weight)?;
+        Some(Self { x, panels, bias, curve: Curve::None, gated: false, onto: None })
+    }
+
+    pub fn activated(self, f: Activation) -> Self {
+        let curve = match f {
+            Activation::Relu => Curve::Relu,
+            Activation::Gelu => Curve::Gelu,
+            Activation::Silu => Curve::Silu,
+            Activation::Sigmoid => Curve::Sigmoid,
+        };
+        Self { curve, ..self }
+    }
+
+    pub fn gated(self) -> Self {
+        Self { gated: true, ..self }
+    }
+
+    pub fn added(self, onto: Var) -> Self {
+        Self { onto: Some(onto), ..self }
+    }
+
+    pub fn forward(self, f: &mut Forward<'_>) -> Value {
+        let x = f.value(self.x);
+        assert_eq!(x.cols, self.panels.depth(), "columns of the input of packed weights");
+        assert_eq!(self.gated, self.panels.gated(), "gated weights are packed for their gate");
+        let mut out = f.output(x.rows, self.panels.width(), false);
+        let bias = self.bias.map_or(&[][..], |bias| f.param(bias));
+        let onto = self.onto.map_or(&[][..], |onto| &f.value(onto).data);
+        assert!(self.onto.is_none_or(|onto| f.value(onto).cols == out.cols), "columns to add to");
+        product(f.level, &mut out.data, &x.data, self.panels, Then { bias, curve: self.curve, onto });
+        out
+    }
+}
