@@ -3,10 +3,11 @@
 //! In: scores with indices, or queries and a table. Out: the best, in an order that depends on the scores and the tie
 //! rule alone, never on the order of arrival. NaN is reported and comes last.
 
+mod scan;
+
 use std::cmp::Ordering;
 
-use crate::cpu::matmul::{Output, View, gemm};
-use crate::cpu::{Level, reduce};
+use crate::cpu::Level;
 use crate::noise;
 
 /// How equal scores are ordered.
@@ -141,16 +142,10 @@ pub struct Search {
     pub ties: TieOrder,
 }
 
-/// Queries and table rows of a block: its products are 256 KiB.
-const QUERY_BLOCK: usize = 64;
-const TABLE_BLOCK: usize = 1024;
-/// Products looked at together before any one is.
-const STRIDE: usize = 64;
-
 /// One collector a query row, filled from all table rows that `skip(query, row)` does not exclude.
 ///
 /// Queries are `n × dim`, the table is `m × dim`. `skip` is asked only about rows good enough to enter. Memory is one
-/// block of products.
+/// block of products and a copy of the queries.
 ///
 /// # Panics
 /// If a slice is not a whole number of rows.
@@ -179,34 +174,7 @@ pub fn offer_products(
 ) {
     assert!(dim > 0 && queries.len().is_multiple_of(dim) && table.len().is_multiple_of(dim), "rows of {dim} columns");
     assert_eq!(queries.len() / dim, found.len(), "one collector a query");
-    let level = Level::detect();
-    let mut products = vec![0.0; QUERY_BLOCK.min(found.len()) * TABLE_BLOCK.min(table.len() / dim)];
-    for (first, queries) in (0..).step_by(QUERY_BLOCK).zip(queries.chunks(QUERY_BLOCK * dim)) {
-        let rows = queries.len() / dim;
-        let queries = View::new(queries, rows, dim);
-        for (base, block) in (0..).step_by(TABLE_BLOCK).zip(table.chunks(TABLE_BLOCK * dim)) {
-            let width = block.len() / dim;
-            let products = &mut products[..rows * width];
-            gemm(products, Output::Write, 1.0, queries, View::new(block, width, dim).t());
-            for (row, products) in products.chunks_exact(width).enumerate() {
-                scan(level, &mut found[first + row], products, base, &|index| skip(first + row, index));
-            }
-        }
-    }
-}
-
-fn scan(level: Level, top: &mut TopK, products: &[f32], base: u32, skip: &dyn Fn(u32) -> bool) {
-    for (at, stretch) in (base..).step_by(STRIDE).zip(products.chunks(STRIDE)) {
-        if !reduce::any_reaches(level, stretch, top.threshold()) {
-            continue;
-        }
-        for (index, &score) in (at..).zip(stretch) {
-            let below = score < top.threshold();
-            if !below && !skip(index) {
-                top.consider(score, index);
-            }
-        }
-    }
+    scan::offer(Level::detect(), queries, table, dim, found, skip);
 }
 
 #[cfg(test)]

@@ -93,20 +93,6 @@ kernel! {
 }
 
 kernel! {
-    /// Whether any value is at least `threshold`, or NaN.
-    pub(crate) fn any_reaches<S>(x: &[f32], threshold: f32) -> bool {
-        let mut any = 0_u32;
-        for &value in x {
-            // NaN must count as reaching, hence no `>=`.
-            #[allow(clippy::neg_cmp_op_on_partial_ord)]
-            let reaches = !(value < threshold);
-            any |= u32::from(reaches);
-        }
-        any != 0
-    }
-}
-
-kernel! {
     /// `acc[c] += Σ_rows x[r, c]`.
     pub(crate) fn add_columns<S>(acc: &mut [f32], x: &[f32]) {
         for row in x.chunks_exact(acc.len().max(1)) {

@@ -65,10 +65,9 @@ proptest! {
 #[test]
 fn search_spans_blocks_of_queries_and_rows() {
     let dim = 4;
-    let rows = 3 * TABLE_BLOCK + 17;
+    let rows = 3 * scan::BLOCK + 17;
     let table: Vec<f32> = (0..rows).flat_map(|i| [(i * 7919 % rows) as f32, 0.0, 0.0, 0.0]).collect();
-    let queries: Vec<f32> =
-        (0..QUERY_BLOCK + 5).flat_map(|q| [if q % 2 == 0 { 1.0 } else { -1.0 }, 0.0, 0.0, 0.0]).collect();
+    let queries: Vec<f32> = (0..69).flat_map(|q| [if q % 2 == 0 { 1.0 } else { -1.0 }, 0.0, 0.0, 0.0]).collect();
     let found =
         inner_product_top_k(&queries, &table, Search { dim, k: 3, ties: TieOrder::ByIndex }, &|_, row| row == 0);
     for (q, found) in found.into_iter().enumerate() {
@@ -98,4 +97,36 @@ fn nan_is_reported_and_comes_last() {
     );
     assert!(found[0].saw_nan());
     assert_eq!(found[0].clone().into_sorted(), [(7.0, 2)]);
+}
+
+/// Dense queries at every level: the order of exact products, and in bits what each query gets among fewer; alone, all but
+/// in bits.
+#[test]
+fn a_querys_scores_do_not_depend_on_those_beside_it() {
+    let (dim, rows) = (37, 2 * scan::BLOCK + 5);
+    let numbers = |seed: u64, count: usize| -> Vec<f32> {
+        (0..count as u64).map(|i| (noise::hash(seed, i) >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+    };
+    let (queries, table) = (numbers(1, 35 * dim), numbers(2, rows * dim));
+    for level in Level::all() {
+        let search = |queries: &[f32]| {
+            let mut found = vec![TopK::new(9, TieOrder::ByIndex); queries.len() / dim];
+            scan::offer(level, queries, &table, dim, &mut found, &|_, row| row == 3);
+            found.into_iter().map(TopK::into_sorted).collect::<Vec<_>>()
+        };
+        let together = search(&queries);
+        for (query, found) in queries.chunks(dim).zip(together) {
+            assert_eq!(search(&query.repeat(scan::FEW + 1))[0], found, "{level:?}");
+            let alone = search(query).remove(0);
+            assert!(alone.iter().zip(&found).all(|(a, b)| (a.0 - b.0).abs() < 1e-5) && alone.len() == 9, "{level:?}");
+            let exact = |row: u32| -> f64 {
+                let row = &table[row as usize * dim..][..dim];
+                query.iter().zip(row).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+            };
+            assert!(found.iter().all(|&(score, row)| row != 3 && (f64::from(score) - exact(row)).abs() < 1e-4));
+            let worst = found.last().unwrap().0;
+            let better = (0..rows as u32).filter(|&row| row != 3 && exact(row) > f64::from(worst) + 1e-4).count();
+            assert!(found.len() == 9 && better < 9, "{better} are better than the worst found");
+        }
+    }
 }
