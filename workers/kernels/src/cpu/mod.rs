@@ -12,6 +12,7 @@ pub(crate) mod matmul;
 pub(crate) mod panels;
 pub(crate) mod reduce;
 pub(crate) mod thin;
+pub(crate) mod transpose;
 
 pub use level::Level;
 pub(crate) use level::{Isa, kernel};

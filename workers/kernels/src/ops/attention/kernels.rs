@@ -4,11 +4,13 @@
 //! start at the same key, such as a causal sequence or the beams of a request: its keys are packed (transposed) once a
 //! group, so that scores are computed across keys without horizontal sums.
 
+use super::single::attend;
 use super::tiles::{
     PANEL, QUERIES, Strided, StridedMut, gather, normalise, normalise_back, pack, product, scores, update,
 };
-use crate::cpu::Level;
 use crate::cpu::elementwise::scale_in_place;
+use crate::cpu::reduce::LANES;
+use crate::cpu::{Level, kernel};
 
 /// One attention, flattened.
 #[derive(Clone, Copy)]
@@ -37,6 +39,25 @@ impl Bias<'_> {
     /// Where the score of a pair lies in the table.
     fn place(&self, head: usize, query: usize, key: usize) -> usize {
         head * self.cols + (self.query[query].saturating_sub(self.key[key]) as usize).min(self.cols - 1)
+    }
+
+    /// `scores` become `scale · scores + bias` for the keys from `start` on.
+    fn add(&self, level: Level, scores: &mut [f32], scale: f32, (head, query, start): (usize, usize, usize)) {
+        let row = &self.table[head * self.cols..][..self.cols];
+        let keys = &self.key[start..start + scores.len()];
+        add_by_distance(level, scores, scale, row, self.query[query], keys);
+    }
+}
+
+kernel! {
+    /// `scores[j] = scale · scores[j] + row[min(query − keys[j], last)]`, distance 0 when negative.
+    fn add_by_distance<S>(scores: &mut [f32], scale: f32, row: &[f32], query: u32, keys: &[u32]) {
+        let farthest = (row.len() - 1) as u32;
+        for (score, &key) in scores.iter_mut().zip(keys) {
+            // Within the row by the minimum.
+            let bias = row[query.saturating_sub(key).min(farthest) as usize];
+            *score = *score * scale + bias;
+        }
     }
 }
 
@@ -119,6 +140,13 @@ impl<'a> Problem<'a> {
         1.0 / (self.width as f32).sqrt()
     }
 
+    /// Scales and adds learned scores, where there are some; gives by what the scores are still to be scaled.
+    pub fn biased(&self, level: Level, scores: &mut [f32], head: usize, query: usize, start: usize) -> f32 {
+        let Some(bias) = &self.bias else { return self.scale() };
+        bias.add(level, scores, self.scale(), (head, query, start));
+        1.0
+    }
+
     /// One group's columns of keys or values, from the run's first key on.
     fn group_rows(&self, x: &'a [f32], run: &Run, group: usize) -> Strided<'a> {
         let stride = self.groups * self.width;
@@ -175,6 +203,12 @@ pub(super) fn forward_all(level: Level, p: Problem<'_>, s: Scratch<'_>, out: &mu
             out[run.first * stride..run.end * stride].fill(0.0);
             continue;
         }
+        if run.end - run.first == 1 {
+            let kept_here = if probabilities.is_empty() { &mut [][..] } else { &mut probabilities[kept..] };
+            attend(level, &p, (run.first, run.start, run.longest), s.scores, out, kept_here);
+            kept += p.heads * run.seen;
+            continue;
+        }
         let packed = &mut s.packed[..run.padded * p.width];
         let gathered = &mut s.more[..run.longest * p.width];
         for group in 0..p.groups {
@@ -210,18 +244,13 @@ fn forward_head(
         let to = StridedMut { data: rows, stride: padded };
         scores(level, to, p.head_rows(p.q, block.rows, head), at.packed, block.len);
         for (r, row) in rows.chunks_exact_mut(padded).enumerate() {
-            let (seen, unseen) = row.split_at_mut(block.lens[r]);
-            // Zeros, not very negative scores: those would be exponentiated.
-            unseen.fill(0.0);
-            match &p.bias {
-                None => normalise(level, seen, p.scale()),
-                Some(bias) => {
-                    for (j, x) in seen.iter_mut().enumerate() {
-                        *x = *x * p.scale() + bias.table[bias.place(head, block.rows[r], run.start + j)];
-                    }
-                    normalise(level, seen, 1.0);
-                }
-            }
+            let len = block.lens[r];
+            let scale = p.biased(level, &mut row[..len], head, block.rows[r], run.start);
+            let (near, far) = row.split_at_mut(len.next_multiple_of(LANES));
+            normalise(level, near, len, scale);
+            // What is read of it further on are the keys of the block's longest row.
+            far.fill(0.0);
+            let seen = &near[..len];
             if r < block.count && !probabilities.is_empty() {
                 probabilities[kept + head * seen.len()..][..seen.len()].copy_from_slice(seen);
                 kept += p.heads * seen.len();

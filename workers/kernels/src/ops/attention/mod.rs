@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! rows with one first key ─► keys packed once a group ─► 4 queries at a time: scores ─► softmax ─► · values
+//! a row of its own        ─► dot products with the keys where they lie    ─► softmax ─► · values
 //! ```
 //! In: queries, keys, values and who sees whom. Out: one row a query. Short causal rows and many queries that share one
 //! long span run through the same loops; no matrix product is called per head, no mask is stored, and keys outside a
 //! span are never exponentiated. Training keeps the probabilities.
 
 mod kernels;
+mod single;
 mod tiles;
 
 use crate::ParamId;

@@ -5,8 +5,9 @@
 //! copy. Each loop is a kernel of its own: larger bodies lose their vector registers.
 
 use crate::cpu::exp::exp;
-use crate::cpu::reduce::{dot_of, max_of, sum_of};
-use crate::cpu::{Isa, kernel};
+use crate::cpu::reduce::{LANES, dot_of, max_of, sum_of};
+use crate::cpu::transpose::{SIDE, transpose};
+use crate::cpu::{Isa, Level, kernel};
 
 /// Queries handled together.
 pub(super) const QUERIES: usize = 4;
@@ -117,15 +118,22 @@ kernel! {
 }
 
 kernel! {
-    /// Softmax of `scale · row` in place.
-    pub(super) fn normalise<S>(row: &mut [f32], scale: f32) {
-        let max = max_of(row);
-        for x in row.iter_mut() {
-            *x = exp::<S>((*x - max) * scale);
+    /// Softmax of `scale · row` over the first `len` values, in place; zeros up to the end, which is a multiple of the
+    /// lanes: a tail would be exponentiated one by one.
+    pub(super) fn normalise<S>(row: &mut [f32], len: usize, scale: f32) {
+        row[len..].fill(f32::NEG_INFINITY);
+        let (row, _) = row.as_chunks_mut::<LANES>();
+        let max = max_of(row.as_flattened());
+        for chunk in row.iter_mut() {
+            for x in chunk {
+                *x = exp::<S>((*x - max) * scale);
+            }
         }
-        let inverse = 1.0 / sum_of(row);
-        for x in row {
-            *x *= inverse;
+        let inverse = 1.0 / sum_of(row.as_flattened());
+        for chunk in row {
+            for x in chunk {
+                *x *= inverse;
+            }
         }
     }
 }
@@ -140,16 +148,21 @@ kernel! {
     }
 }
 
-kernel! {
-    /// Transposes `len` strided rows of `width` into panels `[keys / PANEL][width][PANEL]`, zero beyond the last row.
-    pub(super) fn pack<S>(packed: &mut [f32], rows: Strided<'_>, width: usize, len: usize) {
-        for (panel, first) in packed.chunks_exact_mut(width * PANEL).zip((0..len).step_by(PANEL)) {
-            let panel_rows = &rows.data[first * rows.stride..];
-            let count = PANEL.min(len - first);
-            for (c, lane) in panel.chunks_exact_mut(PANEL).enumerate() {
-                let (filled, rest) = lane.split_at_mut(count);
-                for (value, row) in filled.iter_mut().zip(panel_rows.chunks(rows.stride)) {
-                    *value = row[c];
+/// Transposes `len` strided rows of `width` into panels `[keys / PANEL][width][PANEL]`, zero beyond the last row.
+pub(super) fn pack(level: Level, packed: &mut [f32], rows: Strided<'_>, width: usize, len: usize) {
+    for (panel, first) in packed.chunks_exact_mut(width * PANEL).zip((0..len).step_by(PANEL)) {
+        for (half, first) in (0..PANEL).step_by(SIDE).zip((first..).step_by(SIDE)) {
+            let count = SIDE.min(len.saturating_sub(first));
+            let from = &rows.data[(first * rows.stride).min(rows.data.len())..];
+            let blocks = if count == SIDE { width / SIDE } else { 0 };
+            for block in 0..blocks {
+                transpose(level, &mut panel[block * SIDE * PANEL + half..], PANEL, &from[block * SIDE..], rows.stride);
+            }
+            let lanes = panel.chunks_exact_mut(PANEL).enumerate().skip(blocks * SIDE);
+            for (column, lane) in lanes {
+                let (filled, rest) = lane[half..half + SIDE].split_at_mut(count);
+                for (value, row) in filled.iter_mut().zip(from.chunks(rows.stride)) {
+                    *value = row[column];
                 }
                 rest.fill(0.0);
             }
