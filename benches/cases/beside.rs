@@ -16,11 +16,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use recmesh_contract::config::{
-    AdamW, Checkpoint, EarlyStopping, NoParams, Optimizer, SasRec as Config, Schedule, SoftmaxLoss, TrainingParams,
+    AdamW, Checkpoint, EarlyStopping, NoParams, Optimizer, Precision, SasRec as Config, Schedule, SoftmaxLoss,
+    TrainingParams,
 };
 use recmesh_contract::{Candidate, Progress, Query, Recommend, Reporter, Ties};
-use recmesh_kernels::share;
 use recmesh_kernels::topk::{Search, TieOrder, inner_product_top_k};
+use recmesh_kernels::{Level, bf16, share};
 use recmesh_learning::{Run, train};
 use recmesh_models::retrieval::{SasRec, SequenceExample};
 use serde_json::{Value, json};
@@ -38,6 +39,11 @@ const REQUESTS: usize = 16;
 const VECTORS: usize = 25_000;
 const WIDTH: usize = 768;
 const QUERIES: usize = 64;
+/// Rows, columns and depth of the product in bf16.
+const SIZE: usize = 2048;
+/// Rounds of the loop that finds the peak of the instruction, about a tenth of a second, and how often it is run.
+const PEAK_ROUNDS: u64 = 20_000_000;
+const PEAKS: usize = 9;
 
 /// Runs the side named `what` until it has answered `count` lines.
 ///
@@ -47,12 +53,17 @@ const QUERIES: usize = 64;
 /// When there is no such side, or it fails.
 pub fn run(what: &str, folder: &Path, count: usize, number: f64) -> Result<()> {
     match what {
-        "step" => steps(folder, count, number),
+        "step" => steps(folder, count, number, Precision::F32),
+        "step-bf16" => steps(folder, count, number, Precision::Bf16),
+        "product-1" => products(folder, count, 1),
+        "product-2" => products(folder, count, 2),
         "inference" => inference(folder, count),
         "scan" => scan(folder, count),
         "decode" => decoder::run(folder, count, number as u32, REQUESTS),
         "decode-one" => decoder::run(folder, count, number as u32, 1),
-        _ => bail!("no side is named {what}; there are step, inference, scan, decode and decode-one"),
+        _ => bail!(
+            "no side is named {what}; there are step, step-bf16, inference, scan, product-1, product-2, decode and decode-one"
+        ),
     }
 }
 
@@ -123,7 +134,7 @@ impl Reporter for Turns {
 }
 
 /// Training steps by the loop that training uses: gradients on two threads, their norm, clipping, AdamW.
-fn steps(folder: &Path, count: usize, dropout: f64) -> Result<()> {
+fn steps(folder: &Path, count: usize, dropout: f64, precision: Precision) -> Result<()> {
     let (mut model, examples) = written(folder, dropout)?;
     let params = TrainingParams {
         optimizer: Optimizer::AdamW(AdamW::default()),
@@ -131,6 +142,7 @@ fn steps(folder: &Path, count: usize, dropout: f64) -> Result<()> {
         epochs: count as u32,
         batch_size: SEQUENCES as u32,
         clip_norm: 1.0,
+        precision,
         early_stopping: EarlyStopping { every: u32::MAX, ..EarlyStopping::default() },
         checkpoint: Checkpoint::default(),
         seed: 1,
@@ -184,10 +196,8 @@ fn inference(folder: &Path, count: usize) -> Result<()> {
 fn scan(folder: &Path, count: usize) -> Result<()> {
     let mut random = Random(3);
     let (table, queries) = (random.numbers(VECTORS * WIDTH), random.numbers(QUERIES * WIDTH));
-    for (name, numbers) in [("table.f32", &table), ("queries.f32", &queries)] {
-        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-        fs::write(folder.join(name), bytes).with_context(|| format!("writing {name}"))?;
-    }
+    write_numbers(&folder.join("table.f32"), &table)?;
+    write_numbers(&folder.join("queries.f32"), &queries)?;
     let search = Search { dim: WIDTH, k: K, ties: TieOrder::ByIndex };
     let mut found = vec![Vec::new(); THREADS];
     tell("ready")?;
@@ -202,4 +212,39 @@ fn scan(folder: &Path, count: usize) -> Result<()> {
     let sorted = found.into_iter().flatten().map(|top| top.into_sorted());
     let items: Vec<Vec<u32>> = sorted.map(|top| top.into_iter().map(|(_, index)| index).collect()).collect();
     finish(json!({ "items": items }))
+}
+
+/// Writes numbers as plain f32.
+fn write_numbers(path: &Path, numbers: &[f32]) -> Result<()> {
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The product of two matrices that are rounded to bf16 and packed within the time; and at the end the most that as many
+/// threads can do with the instruction it uses.
+fn products(folder: &Path, count: usize, threads: usize) -> Result<()> {
+    let mut random = Random(7);
+    let (a, b) = (random.numbers(SIZE * SIZE), random.numbers(SIZE * SIZE));
+    write_numbers(&folder.join("a.f32"), &a)?;
+    write_numbers(&folder.join("b.f32"), &b)?;
+    let (level, mut out) = (Level::detect(), vec![0.0; SIZE * SIZE]);
+    tell("ready")?;
+    answer_lines(count, || {
+        bf16::matmul(level, threads, &mut out, &a, &b, [SIZE; 3]);
+        black_box(&out);
+        Ok(())
+    })?;
+    write_numbers(&folder.join("ours.f32"), &out)?;
+    let mut best: f64 = 0.0;
+    let mut instruction = "";
+    for _ in 0..PEAKS {
+        let mut done = vec![None; threads];
+        let start = Instant::now();
+        share(threads, done.iter_mut().collect(), |done: &mut Option<_>| *done = bf16::peak(level, PEAK_ROUNDS));
+        let seconds = start.elapsed().as_secs_f64();
+        let operations: u64 = done.iter().flatten().map(|(_, operations)| operations).sum();
+        instruction = done.iter().flatten().map(|&(name, _)| name).next().unwrap_or_default();
+        best = best.max(operations as f64 / seconds);
+    }
+    finish(json!({ "size": SIZE, "instruction": instruction, "peakPerSecond": best }))
 }

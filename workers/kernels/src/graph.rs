@@ -5,7 +5,7 @@
 
 use crate::buffer::{Buffer, Pool};
 use crate::cpu::{Level, elementwise};
-use crate::{Grads, Packed, ParamId, Params};
+use crate::{Bf16Weights, Grads, Packed, ParamId, Params};
 
 /// A value on a tape: `rows × cols`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct Forward<'w> {
     pub level: Level,
     /// Whether anything has to be kept.
     pub training: bool,
+    /// Weights in bf16, on a tape that multiplies so.
+    pub bf16: Option<&'w Bf16Weights>,
 }
 
 impl<'w> Forward<'w> {
@@ -66,6 +68,7 @@ pub(crate) struct Backward<'w> {
     pub params: &'w Params,
     pub grads: &'w mut Grads,
     pub level: Level,
+    pub bf16: Option<&'w Bf16Weights>,
 }
 
 impl<'w> Backward<'w> {

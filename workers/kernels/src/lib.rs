@@ -22,6 +22,7 @@ mod tape;
 mod threads;
 pub mod topk;
 pub mod twins;
+mod weights_bf16;
 mod workspace;
 
 pub use cpu::{Level, bf16};
@@ -32,4 +33,5 @@ pub use packed::Packed;
 pub use params::{Grads, Init, ParamId, Params, Role, Tensor};
 pub use tape::Tape;
 pub use threads::share;
+pub use weights_bf16::Bf16Weights;
 pub use workspace::Workspace;

@@ -23,7 +23,7 @@ use crate::ops::softmax::Softmax;
 use crate::ops::softmax_loss::SoftmaxLoss;
 use crate::ops::unprojected::Unprojected;
 use crate::ops::{Op, logits};
-use crate::{Grads, Packed, ParamId, Params, Workspace};
+use crate::{Bf16Weights, Grads, Packed, ParamId, Params, Workspace};
 
 /// A list of operations over one batch.
 pub struct Tape<'a> {
@@ -32,13 +32,14 @@ pub struct Tape<'a> {
     workspace: &'a mut Workspace,
     training: bool,
     noise: u64,
+    bf16: Option<&'a Bf16Weights>,
 }
 
 impl<'a> Tape<'a> {
     /// A tape that keeps nothing for a backward pass; dropout is off.
     pub fn serve(params: &'a Params, workspace: &'a mut Workspace) -> Self {
         workspace.reset();
-        Self { params, packed: None, workspace, training: false, noise: 0 }
+        Self { params, packed: None, workspace, training: false, noise: 0, bf16: None }
     }
     /// The same, multiplying with packed weights where there are some.
     pub fn serve_packed(params: &'a Params, packed: &'a Packed, workspace: &'a mut Workspace) -> Self {
@@ -47,7 +48,13 @@ impl<'a> Tape<'a> {
     /// A tape that can go backward. `noise` seeds dropout: equal noise, equal masks.
     pub fn train(params: &'a Params, workspace: &'a mut Workspace, noise: u64) -> Self {
         workspace.reset();
-        Self { params, packed: None, workspace, training: true, noise }
+        Self { params, packed: None, workspace, training: true, noise, bf16: None }
+    }
+    /// A tape that can go backward and multiplies in bf16 with sums in f32: linear maps and the softmax over all classes,
+    /// forward and back. Everything else stays f32. `weights` holds what is packed of `params`, for all tapes until they
+    /// change.
+    pub fn train_bf16(params: &'a Params, workspace: &'a mut Workspace, noise: u64, weights: &'a Bf16Weights) -> Self {
+        Self { bf16: Some(weights), ..Self::train(params, workspace, noise) }
     }
     /// The weights this tape reads.
     #[must_use]
@@ -307,7 +314,7 @@ impl<'a> Tape<'a> {
             let slot = slots[loss.0].get_or_insert_with(|| pool.zeros(1));
             slot[0] += scale;
         }
-        let mut back = Backward { values, slots, pool, params: self.params, grads, level: *level };
+        let mut back = Backward { values, slots, pool, params: self.params, grads, level: *level, bf16: self.bf16 };
         for i in (0..values.len()).rev() {
             if let Some(dy) = back.slots[i].take() {
                 ops[i].backward(&values[i], dy, &mut back);
@@ -317,8 +324,8 @@ impl<'a> Tape<'a> {
 
     fn record(&mut self, op: Op, run: impl FnOnce(&mut Forward<'_>) -> Value) -> Var {
         let Workspace { level, pool, values, ops, .. } = &mut *self.workspace;
-        let (params, packed, training) = (self.params, self.packed, self.training);
-        let mut forward = Forward { values, pool, params, packed, level: *level, training };
+        let (params, packed, bf16, training) = (self.params, self.packed, self.bf16, self.training);
+        let mut forward = Forward { values, pool, params, packed, bf16, level: *level, training };
         let value = run(&mut forward);
         values.push(value);
         ops.push(if self.training { op } else { Op::Leaf });

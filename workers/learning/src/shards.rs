@@ -6,7 +6,8 @@
 
 use std::sync::Mutex;
 
-use recmesh_kernels::{Grads, ParamId, Params, Tape, Workspace, share};
+use recmesh_contract::config::Precision;
+use recmesh_kernels::{Bf16Weights, Grads, ParamId, Params, Tape, Workspace, share};
 use recmesh_models::Trainable;
 
 use crate::batches::{micro_batch_size, noise, shards};
@@ -44,6 +45,8 @@ pub(crate) struct Shards {
     shards: Vec<Shard>,
     /// Memory for tapes: one a thread that was at work at once. What lay in it before changes no result.
     workspaces: Mutex<Vec<Workspace>>,
+    /// The weights of the step under way in bf16, packed once for all micro-batches, where that is the precision.
+    bf16: Option<Bf16Weights>,
 }
 
 struct Shard {
@@ -53,10 +56,11 @@ struct Shard {
 }
 
 impl Shards {
-    /// Memory for batches of up to `batch_size` examples.
-    pub fn new(params: &Params, batch_size: usize) -> Self {
+    /// Memory for batches of up to `batch_size` examples, and the precision of their products.
+    pub fn new(params: &Params, batch_size: usize, precision: Precision) -> Self {
         let shard = |_| Shard { grads: Grads::zeros(params), losses: Vec::new() };
-        Self { shards: (0..shards(batch_size)).map(shard).collect(), workspaces: Mutex::default() }
+        let bf16 = (precision == Precision::Bf16).then(Bf16Weights::default);
+        Self { shards: (0..shards(batch_size)).map(shard).collect(), workspaces: Mutex::default(), bf16 }
     }
 
     /// Loss and gradient of a batch; [`Shards::gradient`] holds the latter until the next call.
@@ -72,7 +76,11 @@ impl Shards {
         let micro_batches: Vec<&[&T::Example]> = batch.chunks(micro_batch_size(batch.len())).collect();
         let count = self.shards.len();
 
-        let workspaces = &self.workspaces;
+        // The weights changed with the last step.
+        if let Some(bf16) = &mut self.bf16 {
+            bf16.clear();
+        }
+        let (workspaces, bf16) = (&self.workspaces, self.bf16.as_ref());
         share(threads, self.shards.iter_mut().enumerate().collect(), |(at, shard): (usize, &mut Shard)| {
             // A poisoned lock means that another shard panicked; that panic is passed on.
             let mut workspace = workspaces.lock().ok().and_then(|mut free| free.pop()).unwrap_or_default();
@@ -83,7 +91,10 @@ impl Shards {
             }
             for (index, examples) in micro_batches.iter().enumerate().skip(at).step_by(count) {
                 let (dropout, sampling) = noise(place.seed, place.step, index);
-                let mut tape = Tape::train(model.params(), &mut workspace, dropout);
+                let mut tape = match bf16 {
+                    Some(bf16) => Tape::train_bf16(model.params(), &mut workspace, dropout, bf16),
+                    None => Tape::train(model.params(), &mut workspace, dropout),
+                };
                 let loss = model.loss(&mut tape, examples, sampling);
                 shard.losses.push(f64::from(tape.value(loss)[0]));
                 tape.backward(&[(loss, scale)], &mut shard.grads);

@@ -73,7 +73,7 @@ pub fn train<T: Trainable, E: Into<Box<dyn Error + Send + Sync>>>(
     let total = batches * u64::from(epochs);
 
     let mut optimizer = Optimizer::new(&params.optimizer, model.params());
-    let mut shards = Shards::new(model.params(), batch_size.min(usable.len()));
+    let mut shards = Shards::new(model.params(), batch_size.min(usable.len()), params.precision);
     let mut position = Position::default();
     let mut best: Option<Vec<Vec<f32>>> = None;
     let checkpoints = match run.checkpoints.filter(|_| params.checkpoint.every_steps > 0) {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::one_arm;
+use crate::schema::{is_default, one_arm};
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct TrainingParams {
     #[serde(default = "defaults::clip")]
     #[schemars(range(min = 0.0, max = 1000000.0))]
     pub clip_norm: f64,
+    /// In what the products of a step are computed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub precision: Precision,
     /// When to stop before the last epoch.
     #[serde(default)]
     pub early_stopping: EarlyStopping,
@@ -169,6 +172,18 @@ pub enum Decay {
     Constant,
     /// Half a cosine down to the floor at the last step.
     Cosine,
+}
+
+/// In what the products of a training step are computed. Weights, their updates, norms, attention and everything that is
+/// no product with a weight are f32 in either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Precision {
+    /// f32.
+    #[default]
+    F32,
+    /// Operands of linear maps and of the softmax over all items rounded to bf16, sums in f32, forward and back.
+    Bf16,
 }
 
 /// When to stop before the last epoch. The best epoch's weights are kept in any case.

@@ -2,6 +2,7 @@
 //!
 //! In: rows. Out: rows of another width. Weights are `[out, in]`, so a row of `W` is one output's weights.
 
+use super::linear_bf16;
 use crate::ParamId;
 use crate::buffer::Buffer;
 use crate::cpu::matmul::{Output, View, gemm};
@@ -40,14 +41,18 @@ impl Linear {
             }
             None => Output::Write,
         };
-        gemm(&mut out.data, how, 1.0, View::new(&x.data, x.rows, x.cols), View::new(&w.data, w.rows, w.cols).t());
+        if !linear_bf16::forward(f, x, self.weight, &mut out.data, how) {
+            gemm(&mut out.data, how, 1.0, View::new(&x.data, x.rows, x.cols), View::new(&w.data, w.rows, w.cols).t());
+        }
         out
     }
 
     pub fn backward(self, y: &Value, dy: Buffer, b: &mut Backward<'_>) {
         let (x, w) = (b.value(self.x), b.params.get(self.weight));
         let gradient = View::new(&dy, y.rows, y.cols);
-        gemm(b.grads.get_mut(self.weight), Output::Add, 1.0, gradient.t(), View::new(&x.data, x.rows, x.cols));
+        if !linear_bf16::weight_gradient(b, x, self.weight, &dy) {
+            gemm(b.grads.get_mut(self.weight), Output::Add, 1.0, gradient.t(), View::new(&x.data, x.rows, x.cols));
+        }
         if let Some(bias) = self.bias {
             add_columns(b.level, b.grads.get_mut(bias), &dy);
         }
@@ -56,7 +61,9 @@ impl Linear {
                 Some(sum) => (sum, Output::Add),
                 None => (b.pool.take(x.data.len()), Output::Write),
             };
-            gemm(&mut dx, how, 1.0, gradient, View::new(&w.data, w.rows, w.cols));
+            if !linear_bf16::input_gradient(b, (&dy, y.rows), self.weight, &mut dx, how) {
+                gemm(&mut dx, how, 1.0, gradient, View::new(&w.data, w.rows, w.cols));
+            }
             b.slots[self.x.0] = Some(dx);
         }
         b.pool.give(dy);

@@ -11,6 +11,7 @@ pub(crate) mod dense;
 pub(crate) mod dropout;
 pub(crate) mod elementwise;
 pub(crate) mod linear;
+pub(crate) mod linear_bf16;
 pub(crate) mod logits;
 pub(crate) mod lookup;
 pub(crate) mod mixture;
@@ -18,6 +19,7 @@ pub(crate) mod norm;
 pub(crate) mod sampled;
 pub(crate) mod shape;
 pub(crate) mod softmax;
+pub(crate) mod softmax_bf16;
 pub(crate) mod softmax_loss;
 pub(crate) mod unprojected;
 

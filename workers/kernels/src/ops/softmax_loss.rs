@@ -12,6 +12,7 @@
 
 use std::ops::Range;
 
+use super::softmax_bf16;
 use crate::ParamId;
 use crate::buffer::{Buffer, Pool};
 use crate::cpu::elementwise::{add_scaled, scale, scale_in_place};
@@ -23,7 +24,7 @@ use crate::cpu::{Level, kernel};
 use crate::graph::{Backward, Forward, Value, Var};
 
 /// Rows of a chunk.
-const CHUNK: usize = 256;
+pub(super) const CHUNK: usize = 256;
 /// Classes of a panel: with a width of 64 it is 16 KiB, within the nearest cache.
 const PANEL: usize = 64;
 /// Rows whose logits of a panel are exponentiated while they are in the nearest cache; a whole number of tiles.
@@ -31,9 +32,9 @@ const GROUP: usize = 30;
 /// Rows that a product over rows takes at once, for the same reason.
 const DEPTH: usize = 128;
 /// Panels whose exponentials are summed in f32.
-const SUMMED: usize = 8;
+pub(super) const SUMMED: usize = 8;
 /// A sum beyond this has outgrown its shift.
-const LARGEST_SUM: f64 = 1e20;
+pub(super) const LARGEST_SUM: f64 = 1e20;
 /// A chunk's logits at most (32 MiB), unless that leaves too few rows for a fast product.
 const MOST_LOGITS: usize = 8 << 20;
 const LEAST_ROWS: usize = 32;
@@ -59,19 +60,19 @@ pub(crate) fn weights_of(weights: Option<&[f32]>, rows: usize) -> impl Fn(usize)
 
 /// One row's state while its panels pass.
 #[derive(Clone, Copy)]
-struct Row {
-    shift: f32,
+pub(super) struct Row {
+    pub shift: f32,
     /// Sums of the last panels' exponentials.
-    lanes: [f32; LANES],
-    sum: f64,
-    target: f32,
+    pub lanes: [f32; LANES],
+    pub sum: f64,
+    pub target: f32,
 }
 
 impl Row {
-    const START: Self = Self { shift: f32::NEG_INFINITY, lanes: [0.0; LANES], sum: 0.0, target: f32::NEG_INFINITY };
+    pub const START: Self = Self { shift: f32::NEG_INFINITY, lanes: [0.0; LANES], sum: 0.0, target: f32::NEG_INFINITY };
 
     /// `−log softmax` of the target.
-    fn loss(&self) -> f64 {
+    pub fn loss(&self) -> f64 {
         f64::from(self.shift) + self.sum.ln() - f64::from(self.target)
     }
 }
@@ -274,6 +275,11 @@ impl SoftmaxLoss {
         assert!(dim > 0 && dim == table.cols, "columns of rows and table {}", table.name);
         assert_eq!(targets.len(), x.rows, "one target a row");
         assert!(targets.iter().all(|&t| (t as usize) < count), "targets lie within {count} classes");
+        if let Some((loss, dx, d_table)) = softmax_bf16::forward(f, x, self.table, classes.clone(), targets, weights) {
+            let mut out = f.scalar(loss as f32, true);
+            out.saved = [dx, d_table, Buffer::default()];
+            return out;
+        }
         let weight_of = weights_of(weights, x.rows);
         let table = &table.data[classes.start * dim..classes.end * dim];
         let most = rows_at_once(count).min(x.rows.max(1));

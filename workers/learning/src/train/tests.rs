@@ -10,6 +10,8 @@ use recmesh_kernels::{Init, ParamId, Role, Tape, Var};
 
 use super::*;
 
+mod precision;
+
 const ITEMS: usize = 24;
 const WIDTH: usize = 8;
 

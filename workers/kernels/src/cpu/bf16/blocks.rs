@@ -61,22 +61,22 @@ pub(super) fn room(left: Side<'_>, right: Side<'_>) -> usize {
 /// Left tiles as f32, 16 rows of 32.
 #[inline(always)]
 fn widen_left(out: &mut [u32], tiles: &[u32]) {
-    for (out, pairs) in out.as_chunks_mut::<{ 2 * SIDE }>().0.iter_mut().zip(tiles.as_chunks::<SIDE>().0) {
-        for (pair, &word) in pairs.iter().enumerate() {
-            out[2 * pair] = word << 16;
-            out[2 * pair + 1] = word & 0xFFFF_0000;
-        }
+    for (out, &word) in out.as_chunks_mut::<2>().0.iter_mut().zip(tiles) {
+        *out = [word << 16, word & 0xFFFF_0000];
     }
 }
 
 /// Right tiles as f32, 32 rows of 16.
 #[inline(always)]
 fn widen_right(out: &mut [u32], tiles: &[u32]) {
-    for (out, pairs) in out.as_chunks_mut::<{ 2 * SIDE }>().0.iter_mut().zip(tiles.as_chunks::<SIDE>().0) {
-        let (first, second) = out.split_at_mut(SIDE);
-        for (column, &word) in pairs.iter().enumerate() {
-            first[column] = word << 16;
-            second[column] = word & 0xFFFF_0000;
+    let rows = out.as_chunks_mut::<{ 2 * SIDE }>().0;
+    for (rows, pairs) in rows.iter_mut().zip(tiles.as_chunks::<SIDE>().0) {
+        // Each half in a loop of its own: closures of an array's `map` would lose the instruction set.
+        for (value, &word) in rows[..SIDE].iter_mut().zip(pairs) {
+            *value = word << 16;
+        }
+        for (value, &word) in rows[SIDE..].iter_mut().zip(pairs) {
+            *value = word & 0xFFFF_0000;
         }
     }
 }

@@ -32,9 +32,11 @@ mod decoded;
 #[cfg(target_arch = "x86_64")]
 mod dot;
 pub(crate) mod pack;
+mod peak;
 mod whole;
 
 pub use convert::{round, rounded, widen, widened};
+pub use peak::peak;
 pub use whole::matmul;
 
 use std::ops::Range;
@@ -108,6 +110,7 @@ impl<'a> Left<'a> {
     }
 
     /// Some rows, from a tile's first on.
+    #[cfg(test)]
     pub fn rows(self, range: Range<usize>) -> Self {
         Self(self.0.lines(range))
     }

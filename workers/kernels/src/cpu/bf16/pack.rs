@@ -10,6 +10,8 @@
 
 #![allow(unsafe_code)] // Calls into functions compiled for more features than the crate needs.
 
+use std::ops::Range;
+
 use super::convert::word;
 use crate::cpu::level::Kind;
 use crate::cpu::{Level, kernel};
@@ -43,8 +45,8 @@ pub(crate) enum Of {
 /// If a length does not fit.
 pub(crate) fn pack_left(level: Level, out: &mut [u32], x: &[f32], (rows, cols): (usize, usize), of: Of) {
     match of {
-        Of::Matrix => pack(level, out, x, (rows, cols), Along::Columns, false),
-        Of::Transpose => pack(level, out, x, (rows, cols), Along::Rows, true),
+        Of::Matrix => pack(level, out, x, (rows, 0..cols), cols, Along::Columns, false),
+        Of::Transpose => pack(level, out, x, (rows, 0..cols), cols, Along::Rows, true),
     }
 }
 
@@ -54,9 +56,17 @@ pub(crate) fn pack_left(level: Level, out: &mut [u32], x: &[f32], (rows, cols): 
 /// If a length does not fit.
 pub(crate) fn pack_right(level: Level, out: &mut [u32], x: &[f32], (rows, cols): (usize, usize), of: Of) {
     match of {
-        Of::Matrix => pack(level, out, x, (rows, cols), Along::Rows, false),
-        Of::Transpose => pack(level, out, x, (rows, cols), Along::Columns, true),
+        Of::Matrix => pack_columns(level, out, x, (rows, cols), 0..cols),
+        Of::Transpose => pack(level, out, x, (rows, 0..cols), cols, Along::Columns, true),
     }
+}
+
+/// Packs some columns of `x [rows × cols]` as a right side.
+///
+/// # Panics
+/// If a length does not fit.
+pub(crate) fn pack_columns(level: Level, out: &mut [u32], x: &[f32], (rows, cols): (usize, usize), part: Range<usize>) {
+    pack(level, out, x, (rows, part), cols, Along::Rows, false);
 }
 
 /// Where the two of a pair lie in the matrix.
@@ -68,17 +78,25 @@ enum Along {
     Columns,
 }
 
-fn pack(level: Level, out: &mut [u32], x: &[f32], (rows, cols): (usize, usize), along: Along, turned: bool) {
-    assert_eq!(x.len(), rows * cols, "a matrix {rows} x {cols}");
-    let (lines, depth) = if along == Along::Rows { (cols, rows) } else { (rows, cols) };
-    assert_eq!(out.len(), words(lines, depth), "words of a packed matrix {rows} x {cols}");
+fn pack(
+    level: Level,
+    out: &mut [u32],
+    x: &[f32],
+    (rows, part): (usize, Range<usize>),
+    cols: usize,
+    along: Along,
+    turned: bool,
+) {
+    assert!(x.len() == rows * cols && part.start <= part.end && part.end <= cols, "a matrix {rows} x {cols}");
+    let width = part.len();
+    let (lines, depth) = if along == Along::Rows { (width, rows) } else { (rows, width) };
+    assert_eq!(out.len(), words(lines, depth), "words of a packed matrix {rows} x {width}");
     let deep = depth.div_ceil(DEPTH);
-    let (tiles, _) = out.as_chunks_mut::<TILE>();
-    for (at, tile) in tiles.iter_mut().enumerate() {
+    for (at, tile) in out.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
         let (line, k) = (at / deep * SIDE, at % deep * DEPTH);
         match along {
-            Along::Rows => pairs_of_rows(level, tile, x, cols, (k, line), (rows, cols)),
-            Along::Columns => pairs_of_columns(level, tile, x, cols, (line, k), (rows, cols)),
+            Along::Rows => pairs_of_rows(level, tile, x, cols, (k, part.start + line), (rows, part.end)),
+            Along::Columns => pairs_of_columns(level, tile, x, cols, (line, part.start + k), (rows, part.end)),
         }
         if turned {
             turn(level, tile);
@@ -87,25 +105,20 @@ fn pack(level: Level, out: &mut [u32], x: &[f32], (rows, cols): (usize, usize), 
 }
 
 kernel! {
-    /// A tile of pairs that lie side by side, from row and column `from` on; rows and columns at `ends` and beyond are zero.
-    /// `step` is the distance of two rows.
-    pub(super) fn pairs_of_columns<S>(
+    /// A tile of pairs that lie side by side, from row and column `from` on; rows and columns at `ends` and beyond are
+    /// zero. `step` is the distance of two rows.
+    pub(crate) fn pairs_of_columns<S>(
         tile: &mut [u32; TILE],
         x: &[f32],
         step: usize,
         from: (usize, usize),
         ends: (usize, usize),
     ) {
-        let (row, col) = from;
-        let width = DEPTH.min(ends.1 - col);
-        let (lines, _) = tile.as_chunks_mut::<SIDE>();
-        for (i, line) in lines.iter_mut().enumerate() {
-            if row + i >= ends.0 {
-                *line = [0; SIDE];
-                continue;
-            }
-            let mut edge = [0.0; DEPTH];
-            let values = &x[(row + i) * step + col..][..width];
+        let (rows, width) = (SIDE.min(ends.0 - from.0), DEPTH.min(ends.1 - from.1));
+        let lines = tile.as_chunks_mut::<SIDE>().0;
+        let mut edge = [0.0; DEPTH];
+        for (i, line) in lines.iter_mut().enumerate().take(rows) {
+            let values = &x[(from.0 + i) * step + from.1..][..width];
             let values = match <&[f32; DEPTH]>::try_from(values) {
                 Ok(values) => values,
                 Err(_) => {
@@ -113,46 +126,54 @@ kernel! {
                     &edge
                 }
             };
-            for (pair, word_of) in line.iter_mut().enumerate() {
-                *word_of = word(values[2 * pair]) | word(values[2 * pair + 1]) << 16;
+            // First to 16 bits each, of which two neighbours are a word.
+            let mut halves = [0u16; DEPTH];
+            for (half, &value) in halves.iter_mut().zip(values) {
+                *half = word(value) as u16;
             }
+            for (word, pair) in line.iter_mut().zip(halves.as_chunks::<2>().0) {
+                *word = u32::from(pair[0]) | u32::from(pair[1]) << 16;
+            }
+        }
+        for line in &mut lines[rows..] {
+            *line = [0; SIDE];
         }
     }
 }
 
 kernel! {
     /// A tile of pairs that lie below each other, likewise.
-    pub(super) fn pairs_of_rows<S>(
+    pub(crate) fn pairs_of_rows<S>(
         tile: &mut [u32; TILE],
         x: &[f32],
         step: usize,
         from: (usize, usize),
         ends: (usize, usize),
     ) {
-        let (row, col) = from;
-        let width = SIDE.min(ends.1 - col);
-        let (lines, _) = tile.as_chunks_mut::<SIDE>();
-        for (pair, line) in lines.iter_mut().enumerate() {
-            let mut edges = [[0.0; SIDE]; 2];
-            for (i, edge) in edges.iter_mut().enumerate() {
-                let at = row + 2 * pair + i;
-                if at < ends.0 {
-                    let values = &x[at * step + col..][..width];
-                    match <&[f32; SIDE]>::try_from(values) {
-                        Ok(values) => *edge = *values,
-                        Err(_) => edge[..width].copy_from_slice(values),
-                    }
+        let (rows, width) = (DEPTH.min(ends.0 - from.0), SIDE.min(ends.1 - from.1));
+        let lines = tile.as_chunks_mut::<SIDE>().0;
+        if rows == DEPTH && width == SIDE {
+            for (pair, line) in lines.iter_mut().enumerate() {
+                let at = (from.0 + 2 * pair) * step + from.1;
+                let (first, second) = (&x[at..][..SIDE], &x[at + step..][..SIDE]);
+                for ((line, &first), &second) in line.iter_mut().zip(first).zip(second) {
+                    *line = word(first) | word(second) << 16;
                 }
             }
-            for (c, word_of) in line.iter_mut().enumerate() {
-                *word_of = word(edges[0][c]) | word(edges[1][c]) << 16;
+            return;
+        }
+        *tile = [0; TILE];
+        for i in 0..rows {
+            let values = &x[(from.0 + i) * step + from.1..][..width];
+            for (line, &value) in tile[i / 2 * SIDE..].iter_mut().zip(values) {
+                *line |= word(value) << (16 * (i % 2));
             }
         }
     }
 }
 
 /// Transposes a tile.
-pub(super) fn turn(level: Level, tile: &mut Words) {
+pub(crate) fn turn(level: Level, tile: &mut Words) {
     match level.kind() {
         // SAFETY: a level above portable is only made by `Level::detect`, which found its features.
         #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 
 use super::convert::round_all;
 use super::pack::{Of, pack_left, pack_right, words};
-use super::{Left, Right, matmul, product, round, widen};
+use super::{Left, Right, matmul, peak, product, round, widen};
 use crate::buffer::Pool;
 use crate::cpu::Level;
 use crate::cpu::matmul::Output;
@@ -72,7 +72,8 @@ fn bf16_rounds_to_the_nearest_even_and_keeps_nan() {
             // No bf16 is nearer.
             if widen(found).is_finite() {
                 let error = |code: u16| (f64::from(widen(code)) - f64::from(x)).abs();
-                assert!([found.wrapping_sub(1), found.wrapping_add(1)].iter().all(|&c| !(error(c) < error(found))));
+                let nearer = |&code: &u16| error(code) < error(found);
+                assert!(![found.wrapping_sub(1), found.wrapping_add(1)].iter().any(nearer), "{x:e}");
             }
         }
     }
@@ -226,4 +227,13 @@ fn bf16_products_are_the_same_on_any_number_of_threads() {
         assert_eq!(found[0], found[3], "{level:?}");
     }
     matmul(Level::PORTABLE, 2, &mut [], &[], &[], [0, 0, 3]);
+}
+
+#[test]
+fn bf16_peak_counts_what_it_runs() {
+    for level in Level::all() {
+        let counted = [1, 3].map(|rounds| peak(level, rounds).map(|(_, operations)| operations));
+        assert_eq!(counted[0].is_none(), level == Level::PORTABLE);
+        assert_eq!(counted[1], counted[0].map(|once| 3 * once));
+    }
 }

@@ -3,7 +3,7 @@
 //! In: dense row-major f32. Out: dense row-major f32, the product of the operands rounded to bf16. Threads share blocks
 //! of rows, so their number changes nothing. Training does not come here: it packs what it can once.
 
-use super::pack::{Of, SIDE, pack_left, pack_right, words};
+use super::pack::{Of, SIDE, pack_columns, pack_left, words};
 use super::{Left, Right, product};
 use crate::buffer::Pool;
 use crate::cpu::Level;
@@ -24,13 +24,11 @@ pub fn matmul(level: Level, threads: usize, out: &mut [f32], a: &[f32], b: &[f32
     }
     let mut room = Pool::default();
     let mut right = room.take(words(n, k));
-    // A piece of columns is a run of words: rows of `b` are cut to it first.
     let cut = n.div_ceil(threads.max(1)).next_multiple_of(PIECE);
     let pieces = right.words_mut().chunks_mut(words(cut, k).max(1)).enumerate();
     share(threads, pieces.collect(), |(at, piece): (usize, &mut [u32])| {
         let cols = at * cut..n.min((at + 1) * cut);
-        let part: Vec<f32> = b.chunks_exact(n).flat_map(|row| &row[cols.clone()]).copied().collect();
-        pack_right(level, piece, &part, (k, cols.len()), Of::Matrix);
+        pack_columns(level, piece, b, (k, n), cols);
     });
     let right = Right::new(right.words(), k, n);
     let cut = m.div_ceil(threads.max(1)).next_multiple_of(PIECE);
