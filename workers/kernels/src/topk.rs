@@ -3,7 +3,10 @@
 //! In: scores with indices, or queries and a table. Out: the best, in an order that depends on the scores and the tie
 //! rule alone, never on the order of arrival. NaN is reported and comes last.
 
+mod normaliser;
 mod scan;
+
+pub use normaliser::{largest, log_sum_exp, sum_exp};
 
 use std::cmp::Ordering;
 

@@ -9,7 +9,7 @@
 
 use recmesh_catalog::{Catalog, Trie};
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Ties};
-use recmesh_kernels::topk::TopK;
+use recmesh_kernels::topk::{TopK, largest, log_sum_exp, sum_exp};
 
 use super::alive::{Alive, Ancestry, NodeSet, members};
 use crate::answer::{Filter, collector, not_a_number};
@@ -47,6 +47,8 @@ pub struct Search<'a> {
     depth: usize,
     beams: Vec<Beam>,
     next: TopK,
+    /// Logits of a beam's children.
+    offered: Vec<f32>,
 }
 
 impl<'a> Search<'a> {
@@ -69,8 +71,8 @@ impl<'a> Search<'a> {
         let renormalise = options.renormalise;
         let beams = vec![Beam { node: 0, score: 0.0, parent: 0 }];
         let (k, ties) = (query.k, query.ties);
-        let next = next_beams(&trie, 0, width, ties);
-        Self { trie, ancestry, filter, alive, renormalise, width, k, ties, depth: 0, beams, next }
+        let next = next_beams(&trie, 0, (width, k), ties);
+        Self { trie, ancestry, filter, alive, renormalise, width, k, ties, depth: 0, beams, next, offered: Vec::new() }
     }
 
     /// The beams of the current depth, best first. Empty once nothing can be answered.
@@ -92,20 +94,26 @@ impl<'a> Search<'a> {
         self.beams[beam].score < self.next.threshold()
     }
 
-    /// Offers the children of a beam. `logits` cover the codebook of the level below.
+    /// Offers the children of a beam. `logits` cover the codebook of the level below; they need not be read to their end
+    /// once no child can enter.
     pub fn score(&mut self, beam: usize, logits: &[f32]) {
         let Beam { node, score, .. } = self.beams[beam];
         let (below, codes) = (self.depth + 1, self.trie.codes(self.depth + 1));
         let children = self.trie.children(self.depth, node);
-        let total = if self.renormalise {
-            let codes = &codes[children.start as usize..children.end as usize];
-            log_sum_exp(codes.iter().map(|&code| logits[code as usize]))
-        } else {
-            log_sum_exp(logits.iter().copied())
-        };
-        for child in children {
-            let score = score + (logits[codes[child as usize] as usize] - total);
-            // Written so that a score that is not a number goes on and is reported.
+        self.offered.clear();
+        let own = &codes[children.start as usize..children.end as usize];
+        self.offered.extend(own.iter().map(|&code| logits[code as usize]));
+        let counted = if self.renormalise { &self.offered } else { logits };
+        let (best, least) = (largest(&self.offered), self.next.threshold());
+        let enough = enough(score, best, least);
+        let sum = sum_exp(counted, best, enough);
+        if sum > enough {
+            return;
+        }
+        // What cannot be told from the best child, because it is not a number or far below, is told from the largest.
+        let total = if sum.is_finite() { best + sum.ln() } else { log_sum_exp(counted) };
+        for (child, &logit) in children.zip(&self.offered) {
+            let score = score + (logit - total);
             let hopeless = score < self.next.threshold();
             if !hopeless && self.alive.contains(below, child) {
                 // At the last depth ties are those of items, so the leaf goes by the name of its first answer.
@@ -123,7 +131,7 @@ impl<'a> Search<'a> {
     /// [`recmesh_contract::reason::NOT_A_NUMBER`] when a score was none.
     pub fn advance(&mut self) -> Result<(), Failure> {
         self.depth += 1;
-        let next = next_beams(&self.trie, self.depth, self.width, self.ties);
+        let next = next_beams(&self.trie, self.depth, (self.width, self.k), self.ties);
         let best = std::mem::replace(&mut self.next, next);
         if best.saw_nan() {
             return Err(not_a_number());
@@ -166,15 +174,18 @@ impl<'a> Search<'a> {
     }
 }
 
-/// A collector for the beams below `depth`.
-fn next_beams(trie: &Trie<'_>, depth: usize, width: usize, ties: Ties) -> TopK {
+/// A collector for the beams below `depth`: as many as asked for, at the end no more than answers, since every final beam
+/// holds at least one.
+fn next_beams(trie: &Trie<'_>, depth: usize, (width, k): (usize, usize), ties: Ties) -> TopK {
     let below = (depth + 1).min(trie.levels());
-    let ties = if below == trie.levels() { ties } else { Ties::ByIndex };
+    let (width, ties) = if below == trie.levels() { (k, ties) } else { (width, Ties::ByIndex) };
     collector(width, trie.size(below) as usize, ties)
 }
 
-/// `ln Σ exp(x)`; not a number when some `x` is none.
-fn log_sum_exp(values: impl Iterator<Item = f32> + Clone) -> f32 {
-    let top = values.clone().fold(f32::NEG_INFINITY, f32::max);
-    top + values.map(|x| (x - top).exp()).sum::<f32>().ln()
+/// How large `Σ e^(x − best)` must be for a beam's best child to fall below the threshold, with room for roundings. As
+/// a share of the score's own size they are some 1e-7; a thousandth of a nat more costs nothing.
+fn enough(score: f32, best: f32, threshold: f32) -> f32 {
+    let room = 1e-3 + 1e-5 * (score.abs() + best.abs() + threshold.abs());
+    let limit = (score - threshold + room).exp();
+    if limit.is_nan() { f32::INFINITY } else { limit }
 }

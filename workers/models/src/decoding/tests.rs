@@ -159,6 +159,26 @@ fn renormalising_shares_out_what_fell_on_ids_nobody_has() {
 }
 
 #[test]
+fn rows_left_before_their_end_change_nothing() {
+    // Four beams far apart in score and rows of many blocks: the worse beams are given up on after some of them.
+    let codes: Vec<Vec<u32>> =
+        (0..400_u32).map(|item| vec![item % 4, item.wrapping_mul(2_654_435_761) % 5000]).collect();
+    let catalog = catalog(&[4, 5000], &codes);
+    let scores = exhaustive(&catalog, false);
+    let mut wanted: Vec<f64> = scores.values().copied().collect();
+    wanted.sort_by(|a, b| b.total_cmp(a));
+    for k in [1, 7, 60] {
+        let query = Query { history: &[], exclude: &[], allowed: None, k, ties: Ties::ByIndex };
+        let (answer, illegal) = search(&catalog, &query, Options { beams: 4, renormalise: false });
+        assert_eq!((answer.len(), illegal), (k, 0));
+        for (&(item, score), wanted) in answer.iter().zip(&wanted) {
+            assert!((f64::from(score) - scores[&item]).abs() < 1e-5, "{item}: {score} is not {}", scores[&item]);
+            assert!((f64::from(score) - wanted).abs() < 1e-5, "{item} scores {score} where {wanted} belongs");
+        }
+    }
+}
+
+#[test]
 fn a_logit_that_is_not_a_number_is_reported() {
     let catalog = catalog(&[2], &[vec![0], vec![1]]);
     let trie = catalog.trie();
