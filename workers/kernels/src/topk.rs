@@ -3,9 +3,12 @@
 //! In: scores with indices, or queries and a table. Out: the best, in an order that depends on the scores and the tie
 //! rule alone, never on the order of arrival. NaN is reported and comes last.
 
+mod int8;
 mod normaliser;
+mod products;
 mod scan;
 
+pub use int8::Int8Table;
 pub use normaliser::{largest, log_sum_exp, sum_exp};
 
 use std::cmp::Ordering;
