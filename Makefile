@@ -1,6 +1,6 @@
 # Everything a contributor runs. `make test` needs only Rust; what needs more says so.
 CARGO ?= cargo
-.PHONY: up check test test-cluster test-otlp test-object-store lint fmt crds licences bench bench-quality bench-counts bench-serving cuda test-cuda gpu-suite chart image bundle
+.PHONY: up check test test-cluster test-otlp test-object-store test-isa lint fmt crds licences bench bench-quality bench-counts bench-serving cuda test-cuda gpu-suite chart image bundle
 
 up: ## build, train the quickstart and serve it on 127.0.0.1:8080
 	$(CARGO) run --bin recmesh -- up -f examples/quickstart.yaml
@@ -21,6 +21,14 @@ test-otlp: ## tests of trace export, which is a feature of its own because it br
 
 test-object-store: ## tests of artifacts in an object store, a feature of its own because it brings an HTTP client
 	$(CARGO) test -p recmesh-store --lib --features recmesh-store/object-store
+
+test-isa: ## AMX and AVX512-BF16 on an emulated CPU, where none is at hand; needs Debian, g++ and python3: tests/isa/README.md
+	tests/isa/run.py --probe
+	tests/isa/run.py "$$(RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) test -p recmesh-kernels --lib --no-run \
+		--target x86_64-unknown-linux-gnu --message-format=json \
+		| sed -n 's/.*"executable":"\([^"]*recmesh_kernels-[^"]*\)".*/\1/p' | tail -n 1)" $(ISA_TESTS) --include-ignored --test-threads=1
+
+ISA_TESTS ?= bf16
 
 lint:
 	$(CARGO) fmt --all --check
