@@ -34,7 +34,8 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p recmesh-store --all-targets --features object-store -- -D warnings
-	$(CARGO) clippy -p recmesh-kernels --all-targets --features cuda -- -D warnings
+	$(CARGO) clippy -p recmesh-kernels -p recmesh-models -p recmesh-pool --all-targets \
+		--features recmesh-kernels/cuda,recmesh-models/cuda,recmesh-pool/cuda -- -D warnings
 	$(CARGO) clippy --test cluster -- -D warnings
 
 fmt:
@@ -56,6 +57,8 @@ test-cuda: ## the CUDA side on an emulated driver: no device; needs python3 and 
 	$(CARGO) test -p recmesh-kernels --features cuda --lib --bin recmesh-gpu-suite -- cuda:: date::
 	$(CARGO) build -p recmesh-kernels --features cuda --bin recmesh-gpu-suite
 	python3 workers/kernels/cuda/emulate.py --driver $(EMULATED) --suite $(TARGET)/debug/recmesh-gpu-suite
+	RECMESH_NEEDS_DEVICE=1 LD_LIBRARY_PATH=$(EMULATED) $(CARGO) test -p recmesh-models -p recmesh-pool \
+		--features recmesh-models/cuda,recmesh-pool/cuda --lib -- device
 
 gpu-suite: ## one program that checks and measures the CUDA kernels where there is a device: docs/gpu.md
 	$(CARGO) build --release -p recmesh-kernels --features cuda --bin recmesh-gpu-suite

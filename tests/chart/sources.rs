@@ -105,6 +105,7 @@ fn the_dashboard_asks_for_metrics_and_labels_that_exist() {
         names::LABEL_OUTCOME,
         names::LABEL_PIPELINE,
         names::LABEL_POOL,
+        names::LABEL_DEVICE,
         names::LABEL_PRECISION,
         names::LABEL_REASON,
         names::LABEL_STAGE,

@@ -86,6 +86,19 @@ pub struct Candidate {
     pub tasks: Vec<f32>,
 }
 
+/// What a device has done for a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceWork {
+    /// Searches that were launched as one graph.
+    pub graphs: u64,
+    /// Searches that were launched kernel by kernel, because no graph of them was captured.
+    pub eager: u64,
+    /// Queries that the CPU answered in the device's place.
+    pub declined: u64,
+    /// Why the device is no longer used, or no graph is, if that is so.
+    pub trouble: Option<String>,
+}
+
 /// A retrieval model, ready to answer. One engine thread owns one; [`Recommend::fork`] makes another over the same
 /// weights with its own scratch memory.
 pub trait Recommend: Send {
@@ -97,6 +110,11 @@ pub trait Recommend: Send {
 
     /// Another instance over the same weights.
     fn fork(&self) -> Box<dyn Recommend>;
+
+    /// What a device has done so far; nothing where the CPU serves.
+    fn device(&self) -> DeviceWork {
+        DeviceWork::default()
+    }
 
     /// How many decoded semantic IDs named no item so far. Zero by construction for constrained decoding.
     fn illegal(&self) -> u64 {

@@ -21,6 +21,11 @@ impl<'a> Filter<'a> {
         Self { exclude: query.exclude, allowed: query.allowed, live: catalog.and_then(Catalog::live) }
     }
 
+    /// Whether there may be an item that may not be answered.
+    pub(crate) fn restricts(&self) -> bool {
+        self.live.is_some() || self.allowed.is_some() || !self.exclude.is_empty()
+    }
+
     /// Whether an item may be answered.
     pub(crate) fn passes(&self, item: ItemIndex) -> bool {
         self.live.is_none_or(|mask| mask.contains(item))

@@ -33,6 +33,9 @@ pub enum ModelError {
         /// Why, and what to give instead.
         reason: String,
     },
+    /// A device was asked for and cannot be had.
+    #[error("it is to serve from a CUDA device, but {0}; set pool.device to auto or cpu, or give it such a device")]
+    Device(String),
     /// Two things that must belong together do not.
     #[error("{0}")]
     Mismatch(String),

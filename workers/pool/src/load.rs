@@ -6,9 +6,13 @@ use std::{path::Path, sync::Arc};
 
 use recmesh_catalog::Catalog;
 use recmesh_contract::{
-    ArtifactId, Candidate, Context, Finish, ItemIndex, Name, Quantized, Request, Work, config::Serves,
+    ArtifactId, Candidate, Context, Finish, ItemIndex, Name, Quantized, Request, Work,
+    config::{Device, Serves},
 };
-use recmesh_models::{ModelError, quant, ranking, retrieval};
+use recmesh_models::{
+    ModelError, quant, ranking,
+    retrieval::{self, Placed, ServesFrom},
+};
 use recmesh_store::{Artifact, Histories, Store};
 
 use crate::{
@@ -30,10 +34,12 @@ pub(crate) struct Loaded {
     pub(crate) warm_up: Work,
     /// In which precision its model serves, where quantization was asked for.
     pub(crate) quantized: Option<Quantized>,
+    /// What its model serves from, and why; `None` without a model.
+    pub(crate) from: Option<(ServesFrom, String)>,
 }
 
-/// Opens what a pool serves.
-pub(crate) fn load(pool: &Name, serves: &Serves, store: &Store) -> Result<Loaded, PoolError> {
+/// Opens what a pool serves, on the device that is wanted where it can be had.
+pub(crate) fn load(pool: &Name, serves: &Serves, device: Device, store: &Store) -> Result<Loaded, PoolError> {
     match serves {
         Serves::Tokenize { tokenizer, dataset } => {
             let catalog = open_catalog(pool, tokenizer, store)?;
@@ -51,28 +57,43 @@ pub(crate) fn load(pool: &Name, serves: &Serves, store: &Store) -> Result<Loaded
                 allow_seen: false,
             };
             let engine = Box::new(TokenizeEngine::new(catalog, Arc::new(histories)));
-            Ok(Loaded { engine, warm_up: Work::Tokenize(Arc::new(request)), quantized: None })
+            Ok(Loaded { engine, warm_up: Work::Tokenize(Arc::new(request)), quantized: None, from: None })
         }
         Serves::Retrieve { model, tokenizer } => {
             let catalog = open_catalog(pool, tokenizer, store)?;
             let artifact = open(pool, model, store)?;
             let (catalog_of, wrong) = (Some(Arc::clone(&catalog)), refused(pool, model));
-            let recommender = retrieval::load(artifact.path(), catalog_of).map_err(&wrong)?;
+            let placed = retrieval::load_on(artifact.path(), catalog_of, device).map_err(&wrong)?;
+            let Placed { recommender, from, why } = placed;
             let quantized = quant::report(artifact.path()).map_err(&wrong)?.map(|report| report.verdict);
             let (context, finish) = (context(&catalog), finish());
             let warm_up = Work::Retrieve { context, candidates: WARM_UP_ITEMS, finish: Some(finish) };
-            Ok(Loaded { engine: Box::new(RetrieveEngine::new(recommender, catalog)), warm_up, quantized })
+            Ok(Loaded {
+                engine: Box::new(RetrieveEngine::new(recommender, catalog)),
+                warm_up,
+                quantized,
+                from: Some((from, why)),
+            })
         }
         Serves::Rank { model, tokenizer } => {
             let catalog = open_catalog(pool, tokenizer, store)?;
             let artifact = open(pool, model, store)?;
             let wrong = refused(pool, model);
+            let why = "ranking models have no kernels for a device".to_owned();
+            if device == Device::Cuda {
+                return Err(wrong(ModelError::Device(why)));
+            }
             let ranker = ranking::load(artifact.path()).map_err(&wrong)?;
             let quantized = quant::report(artifact.path()).map_err(&wrong)?.map(|report| report.verdict);
             let candidate = |item| Candidate { item, score: 0.0, tasks: vec![] };
             let candidates = first_items(&catalog).map(candidate).collect();
             let warm_up = Work::Rank { context: context(&catalog), candidates, finish: Some(finish()) };
-            Ok(Loaded { engine: Box::new(RankEngine::new(ranker, catalog)), warm_up, quantized })
+            Ok(Loaded {
+                engine: Box::new(RankEngine::new(ranker, catalog)),
+                warm_up,
+                quantized,
+                from: Some((ServesFrom::Cpu, why)),
+            })
         }
     }
 }

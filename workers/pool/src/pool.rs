@@ -56,12 +56,17 @@ impl Pool {
     /// # Errors
     /// When an artifact is missing or refused, or a thread cannot be started.
     pub fn start(config: &PoolConfig, store: &Store, metrics: &PoolMetrics) -> Result<Self, PoolError> {
-        let Loaded { engine, warm_up, quantized } = load(&config.name, &config.serves, store)?;
+        let params = &config.params;
+        let Loaded { engine, warm_up, quantized, from } = load(&config.name, &config.serves, params.device, store)?;
         if let Some(Quantized { precision, message, served_bytes, .. }) = quantized {
             tracing::info!(pool = %config.name, precision = precision.as_str(), "quantization: {message}");
             metrics.of(config.name.as_str()).serves(precision.as_str(), served_bytes);
         }
-        Self::over(config.name.clone(), &config.params, engine, warm_up, metrics)
+        if let Some((from, why)) = from {
+            tracing::info!(pool = %config.name, device = from.as_str(), why, "the model serves from here");
+            metrics.of(config.name.as_str()).serves_from(from.as_str(), params.engines.max(1));
+        }
+        Self::over(config.name.clone(), params, engine, warm_up, metrics)
     }
 
     /// A pool over a given engine.

@@ -12,7 +12,7 @@ use std::{
 
 use futures_util::{FutureExt, future::join_all};
 use recmesh_contract::{
-    Call, Class, Context, Done, Failure, Millis, Name, Reply, Request, Work, config::PoolParams, reason,
+    Call, Class, Context, DeviceWork, Done, Failure, Millis, Name, Reply, Request, Work, config::PoolParams, reason,
 };
 use recmesh_telemetry::Telemetry;
 
@@ -33,24 +33,33 @@ struct Shared {
     release: Mutex<Option<Arc<Mutex<mpsc::Receiver<()>>>>>,
 }
 
-struct Fake(Arc<Shared>);
+struct Fake {
+    shared: Arc<Shared>,
+    /// Batches that this engine has answered, as a device would.
+    ran: u64,
+}
 
 impl Engine for Fake {
     fn run(&mut self, batch: Vec<Work>) -> Vec<Result<Done, Failure>> {
         let numbers: Vec<usize> = batch.iter().map(number).collect();
-        self.0.batches.lock().unwrap().push(numbers.clone());
-        let _ = self.0.entered.send(());
-        let release = self.0.release.lock().unwrap().clone();
+        self.shared.batches.lock().unwrap().push(numbers.clone());
+        let _ = self.shared.entered.send(());
+        let release = self.shared.release.lock().unwrap().clone();
         if let Some(release) = release {
             let _ = release.lock().unwrap().recv();
         }
         assert!(!numbers.contains(&PANICS), "the model broke");
+        self.ran += 1;
         let answer = |&number: &usize| Ok(Done::Context(Arc::new(context(number))));
         if numbers.contains(&SILENT) { vec![] } else { numbers.iter().map(answer).collect() }
     }
 
     fn fork(&self) -> Box<dyn Engine> {
-        Box::new(Self(Arc::clone(&self.0)))
+        Box::new(Self { shared: Arc::clone(&self.shared), ran: 0 })
+    }
+
+    fn device(&self) -> DeviceWork {
+        DeviceWork { graphs: 3 * self.ran, eager: 2 * self.ran, declined: self.ran, trouble: None }
     }
 }
 
@@ -81,8 +90,8 @@ fn bench(engines: u32, max_batch: u32, queue: u32) -> Bench {
     let (sender, entered) = tokio::sync::mpsc::unbounded_channel();
     let shared = Arc::new(Shared { batches: Mutex::default(), entered: sender, release: Mutex::default() });
     let telemetry = Telemetry::new();
-    let params = PoolParams { engines, max_batch, max_batch_age: Millis(0), queue };
-    let fake = Box::new(Fake(Arc::clone(&shared)));
+    let params = PoolParams { engines, max_batch, max_batch_age: Millis(0), queue, ..PoolParams::default() };
+    let fake = Box::new(Fake { shared: Arc::clone(&shared), ran: 0 });
     let pool = Pool::over(Name::new("p").unwrap(), &params, fake, work(WARM_UP), telemetry.pool()).unwrap();
     Bench { pool, shared, entered, telemetry }
 }
@@ -205,6 +214,10 @@ async fn a_panic_fails_its_batch_and_the_next_request_succeeds() {
     assert_eq!(got(next.await), Ok(2));
     assert!(bench.shows("recmesh_pool_panics_total{pool=\"p\"} 1"));
     assert!(bench.shows("recmesh_pool_restarts_total{pool=\"p\"} 1"));
+    // What the engine that broke had done before stays counted, and the next one counts on.
+    for (name, times) in [("graph_launches", 6), ("eager", 4), ("declined", 2)] {
+        assert!(bench.shows(&format!("recmesh_device_{name}_total{{pool=\"p\"}} {times}")));
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, fut};
-use recmesh_contract::{Class, Done, Failure, Work, reason};
+use recmesh_contract::{Class, DeviceWork, Done, Failure, Work, reason};
 use recmesh_telemetry::PoolRecorder;
 
 use crate::{
@@ -31,13 +31,14 @@ pub(crate) struct Worker {
     batcher: Batcher,
     alarm: Option<SpawnHandle>,
     illegal: u64,
+    device: DeviceWork,
     recorder: PoolRecorder,
 }
 
 impl Worker {
     pub(crate) fn new(pristine: Box<dyn Engine>, batcher: Batcher, recorder: PoolRecorder) -> Self {
         let engine = Some(pristine.fork());
-        Self { pristine, engine, batcher, alarm: None, illegal: 0, recorder }
+        Self { pristine, engine, batcher, alarm: None, illegal: 0, device: DeviceWork::default(), recorder }
     }
 
     /// Sees to it that the batch that is open now closes.
@@ -110,18 +111,19 @@ impl Worker {
 
     /// Runs the engine; a panic is caught, counted and answered by a fresh engine next time.
     fn run(&mut self, work: Vec<Work>) -> Result<Vec<Result<Done, Failure>>, Failure> {
-        let Self { pristine, engine, recorder, illegal, .. } = self;
+        let Self { pristine, engine, recorder, illegal, device, .. } = self;
         // Nothing a panic leaves behind is looked at again: the engine is dropped.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut running = engine.take().unwrap_or_else(|| {
                 recorder.restarts.inc();
-                *illegal = 0;
+                (*illegal, *device) = (0, DeviceWork::default());
                 pristine.fork()
             });
             let answers = running.run(work);
             let seen = running.illegal();
             recorder.illegal.inc_by(seen.saturating_sub(*illegal));
             *illegal = seen;
+            told(recorder, device, running.device());
             *engine = Some(running);
             answers
         }));
@@ -133,6 +135,17 @@ impl Worker {
             Failure::new(Class::Internal, reason::PANIC, text)
         })
     }
+}
+
+/// Counts what a device did since it was asked last, and says once what is wrong with it.
+fn told(recorder: &PoolRecorder, before: &mut DeviceWork, now: DeviceWork) {
+    recorder.graphs.inc_by(now.graphs.saturating_sub(before.graphs));
+    recorder.eager.inc_by(now.eager.saturating_sub(before.eager));
+    recorder.declined.inc_by(now.declined.saturating_sub(before.declined));
+    if let Some(trouble) = now.trouble.as_ref().filter(|_| now.trouble != before.trouble) {
+        tracing::error!(trouble, "a device does not do what it should");
+    }
+    *before = now;
 }
 
 fn answer(job: Job, result: Result<Done, Failure>) {

@@ -136,6 +136,10 @@ pub struct PoolMetrics {
     restarts: Counters<Named>,
     illegal: Counters<Named>,
     weights: Family<(Named, Listed), Gauge>,
+    engines: Family<(Named, Listed), Gauge>,
+    graphs: Counters<Named>,
+    eager: Counters<Named>,
+    declined: Counters<Named>,
 }
 
 impl PoolMetrics {
@@ -152,6 +156,10 @@ impl PoolMetrics {
             restarts: Family::default(),
             illegal: Family::default(),
             weights: Family::default(),
+            engines: Family::default(),
+            graphs: Family::default(),
+            eager: Family::default(),
+            declined: Family::default(),
         };
         register(registry, names::POOL_QUEUED, "Requests waiting for an engine", own.queued.clone());
         register(registry, names::POOL_BATCH, "Requests computed together", own.batch.clone());
@@ -164,6 +172,10 @@ impl PoolMetrics {
         register(registry, names::POOL_RESTARTS, "Engines replaced after a panic", own.restarts.clone());
         register(registry, names::POOL_ILLEGAL, "Decoded semantic IDs that name no item", own.illegal.clone());
         register(registry, names::POOL_WEIGHTS, "Bytes of a model's weights as they serve", own.weights.clone());
+        register(registry, names::POOL_ENGINES, "Engines by what their model serves from", own.engines.clone());
+        register(registry, names::DEVICE_GRAPHS, "Searches a device did as one graph", own.graphs.clone());
+        register(registry, names::DEVICE_EAGER, "Searches launched kernel by kernel", own.eager.clone());
+        register(registry, names::DEVICE_DECLINED, "Queries the CPU answered for a device", own.declined.clone());
         own
     }
 
@@ -184,6 +196,10 @@ impl PoolMetrics {
             illegal: self.illegal.get_or_create_owned(&label),
             refused: self.refused.clone(),
             weights: self.weights.clone(),
+            engines: self.engines.clone(),
+            graphs: self.graphs.get_or_create_owned(&label),
+            eager: self.eager.get_or_create_owned(&label),
+            declined: self.declined.get_or_create_owned(&label),
             label,
         }
     }
@@ -210,8 +226,15 @@ pub struct PoolRecorder {
     pub restarts: Counter,
     /// Decoded semantic IDs that name no item.
     pub illegal: Counter,
+    /// Searches that a device did as one graph.
+    pub graphs: Counter,
+    /// Searches that were launched on a device kernel by kernel.
+    pub eager: Counter,
+    /// Queries that the CPU answered in a device's place.
+    pub declined: Counter,
     refused: Counters<(Named, Listed)>,
     weights: Family<(Named, Listed), Gauge>,
+    engines: Family<(Named, Listed), Gauge>,
     label: Named,
 }
 
@@ -225,6 +248,12 @@ impl PoolRecorder {
     pub fn serves(&self, precision: &'static str, bytes: u64) {
         let gauge = self.weights.get_or_create(&(self.label.clone(), [(names::LABEL_PRECISION, precision)]));
         gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Tells from what a model's engines serve.
+    pub fn serves_from(&self, device: &'static str, engines: u32) {
+        let gauge = self.engines.get_or_create(&(self.label.clone(), [(names::LABEL_DEVICE, device)]));
+        gauge.set(i64::from(engines));
     }
 }
 
@@ -377,6 +406,7 @@ mod tests {
         pool.compute.observe(0.01);
         pool.refused("queueFull");
         pool.serves("e4m3", 1024);
+        pool.serves_from("cuda", 2);
         let pipeline = telemetry.gateway().of("shop");
         pipeline.answered("ok");
         pipeline.stage("rank", Duration::from_millis(3));
@@ -404,7 +434,7 @@ mod tests {
             let unit = if kind == "counter" {
                 vec!["_total"]
             } else {
-                vec!["_seconds", "_requests", "_resources", "_replicas", "_workers", "_bytes"]
+                vec!["_seconds", "_requests", "_resources", "_replicas", "_workers", "_bytes", "_engines"]
             };
             assert!(unit.iter().any(|unit| shown.ends_with(unit)), "{shown} has no unit");
             seen.insert(shown);
@@ -424,6 +454,7 @@ mod tests {
             "recmesh_operator_reconciles_total{kind=\"Dataset\",result=\"done\"} 1",
             "recmesh_operator_leader_replicas 1",
             "recmesh_pool_weight_bytes{pool=\"p\",precision=\"e4m3\"} 1024",
+            "recmesh_pool_engines{pool=\"p\",device=\"cuda\"} 2",
             "recmesh_gateway_fallbacks_total{pipeline=\"shop\",stage=\"retrieve\",reason=\"deadline\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing from\n{text}");

@@ -25,6 +25,14 @@ pub const POOL_RESTARTS: &str = "recmesh_pool_restarts_total";
 pub const POOL_ILLEGAL: &str = "recmesh_pool_illegal_ids_total";
 /// Bytes of a model's weights as they serve, by precision; of models that ask for quantization.
 pub const POOL_WEIGHTS: &str = "recmesh_pool_weight_bytes";
+/// Engines of a pool with a model, by what they serve from.
+pub const POOL_ENGINES: &str = "recmesh_pool_engines";
+/// Searches that a device did as one launched graph.
+pub const DEVICE_GRAPHS: &str = "recmesh_device_graph_launches_total";
+/// Searches that were launched on a device kernel by kernel, because no graph of them was captured.
+pub const DEVICE_EAGER: &str = "recmesh_device_eager_total";
+/// Queries that the CPU answered in a device's place.
+pub const DEVICE_DECLINED: &str = "recmesh_device_declined_total";
 
 /// Requests answered, by outcome: `ok`, `fallback` or the reason of the failure.
 pub const GATEWAY_REQUESTS: &str = "recmesh_gateway_requests_total";
@@ -63,7 +71,7 @@ pub const OPERATOR_WATCH_ERRORS: &str = "recmesh_operator_watch_errors_total";
 pub const OPERATOR_LEADER: &str = "recmesh_operator_leader_replicas";
 
 /// Every metric there is.
-pub const ALL: [&str; 27] = [
+pub const ALL: [&str; 31] = [
     POOL_QUEUED,
     POOL_BATCH,
     POOL_COMPUTE,
@@ -75,6 +83,10 @@ pub const ALL: [&str; 27] = [
     POOL_RESTARTS,
     POOL_ILLEGAL,
     POOL_WEIGHTS,
+    POOL_ENGINES,
+    DEVICE_GRAPHS,
+    DEVICE_EAGER,
+    DEVICE_DECLINED,
     GATEWAY_REQUESTS,
     GATEWAY_LATENCY,
     GATEWAY_STAGE,
@@ -109,5 +121,7 @@ pub const LABEL_WHAT: &str = "what";
 pub const LABEL_RESULT: &str = "result";
 /// Label: `e4m3`, or `f32` where the gates of a quantization did not hold.
 pub const LABEL_PRECISION: &str = "precision";
+/// Label: `cpu` or `cuda`.
+pub const LABEL_DEVICE: &str = "device";
 /// Label: a kind of resource or object.
 pub const LABEL_KIND: &str = "kind";

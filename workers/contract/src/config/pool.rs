@@ -27,6 +27,23 @@ pub struct PoolParams {
     #[serde(default = "defaults::queue")]
     #[schemars(range(min = 1, max = 100000))]
     pub queue: u32,
+    /// What the model serves from: `cpu`; `cuda`, a device without which the pool takes no calls; or `auto`, a device where
+    /// one is found that has kernels for the model, and the CPU elsewhere.
+    #[serde(default)]
+    pub device: Device,
+}
+
+/// What a model serves from. Only lazy decoders have kernels for a device; contexts are computed on the CPU in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Device {
+    /// A CUDA device where one is found that has kernels for the model, the CPU elsewhere.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// A CUDA device; without one, or without kernels for the model, the pool takes no calls.
+    Cuda,
 }
 
 impl Default for PoolParams {
@@ -36,6 +53,7 @@ impl Default for PoolParams {
             max_batch: defaults::batch(),
             max_batch_age: defaults::age(),
             queue: defaults::queue(),
+            device: Device::default(),
         }
     }
 }

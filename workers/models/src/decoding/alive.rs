@@ -113,6 +113,22 @@ impl<'a> Alive<'a> {
         alive
     }
 
+    /// Whether there is a node that may not be walked.
+    pub(super) fn restricts(&self) -> bool {
+        self.live.is_some() || self.allowed.is_some() || self.dead.iter().any(|nodes| !nodes.is_empty())
+    }
+
+    /// The nodes of `depth` (1 or more), of which there are `nodes`, a bit each, lowest first.
+    pub(super) fn bits(&self, depth: usize, nodes: u32, to: &mut Vec<u32>) {
+        let sets = [self.live, self.allowed.as_ref()].map(|set| set.map(|set| set.depths[depth - 1].words()));
+        let word = |at: usize| sets.iter().flatten().fold(u64::MAX, |word, set| word & set[at / 2]);
+        to.clear();
+        to.extend((0..(nodes as usize).div_ceil(32)).map(|at| (word(at) >> (at % 2 * 32)) as u32));
+        for &node in &self.dead[depth - 1] {
+            to[node as usize / 32] &= !(1 << (node % 32));
+        }
+    }
+
     /// Whether anything can be answered below a node at `depth` (1 or more).
     pub(super) fn contains(&self, depth: usize, node: u32) -> bool {
         self.live.is_none_or(|set| set.contains(depth, node))

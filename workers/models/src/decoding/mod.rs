@@ -8,10 +8,12 @@
 //! beam is never spent on a subtree in which nothing may be answered.
 
 mod alive;
+mod masks;
 mod search;
 
 #[cfg(test)]
 mod tests;
 
 pub use alive::{Ancestry, NodeSet};
+pub use masks::Masks;
 pub use search::{Beam, Options, Search};

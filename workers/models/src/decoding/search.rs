@@ -150,6 +150,31 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
+    /// Whether there is a node that must not be walked, or a leaf that goes by another name than its first item's.
+    #[must_use]
+    pub fn restricted(&self) -> bool {
+        self.alive.restricts() || self.filter.restricts()
+    }
+
+    /// Bits of the nodes of `depth` (1 or more) that may be walked, lowest first.
+    pub fn bits(&self, depth: usize, to: &mut Vec<u32>) {
+        self.alive.bits(depth, self.trie.size(depth), to);
+    }
+
+    /// The name of a leaf among leaves of equal score: its first answer.
+    #[must_use]
+    pub fn label(&self, leaf: u32) -> Option<ItemIndex> {
+        self.answers(leaf).next()
+    }
+
+    /// Ends a search that somebody else has made: leaves with their scores, best first.
+    #[must_use]
+    pub fn end(mut self, leaves: impl Iterator<Item = (u32, f32)>) -> (Vec<Candidate>, u64) {
+        self.depth = self.trie.levels();
+        self.beams = leaves.map(|(node, score)| Beam { node, score, parent: 0 }).collect();
+        self.finish()
+    }
+
     /// The items of the final beams, best first, and how many beams named none. Items that share an ID come one after
     /// another, most popular first.
     #[must_use]

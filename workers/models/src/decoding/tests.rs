@@ -137,6 +137,62 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    /// What a device is told of query after query is what the search itself goes by.
+    #[test]
+    fn masks_say_what_the_search_walks(world in worlds(), filtered in prop::collection::vec(any::<(bool, bool)>(), 1..5)) {
+        let mut catalog = (*catalog(&world.codebooks, &world.codes)).with_live(mask(&vec![true; world.codes.len()]));
+        if let Some(live) = &world.live {
+            catalog = catalog.with_live(mask(live));
+        }
+        let trie = catalog.trie();
+        let ancestry = Ancestry::new(&trie);
+        let all = 0..catalog.len() as u32;
+        let live = catalog
+            .live()
+            .map(|mask| NodeSet::above(&trie, &ancestry, all.clone().filter(|&item| mask.contains(item))));
+        let allowed = mask(world.allowed.as_deref().unwrap_or(&vec![true; world.codes.len()]));
+        let excluded: Vec<u32> = (0u32..).zip(&world.exclude).filter(|&(_, &set)| set).map(|(item, _)| item).collect();
+        let excluded = [&excluded[..], &[u32::MAX]].concat();
+        let mut masks = Masks::new(&catalog);
+        for (with_filter, with_exclusions) in filtered {
+            let exclude = if with_exclusions { &excluded[..] } else { &[] };
+            let query = Query {
+                history: &[],
+                exclude,
+                allowed: with_filter.then_some(&allowed),
+                k: 3,
+                ties: Ties::ByIndex,
+            };
+            let options = Options { beams: 4, renormalise: false };
+            let search = Search::new(&catalog, &ancestry, live.as_ref(), &query, options);
+            let usual = masks.usual().to_vec();
+            let leaves = trie.size(trie.levels());
+            let names: Vec<u32> = (0..leaves).map(|leaf| search.label(leaf).unwrap_or(u32::MAX)).collect();
+            match masks.of(&catalog, &search, &query) {
+                None => prop_assert_eq!(usual, names),
+                Some((bits, labels)) => {
+                    prop_assert_eq!(labels, names);
+                    for (depth, bits) in (1..).zip(bits) {
+                        prop_assert_eq!(bits.len(), (trie.size(depth) as usize).div_ceil(32));
+                        for node in 0..trie.size(depth) {
+                            let legal = |item: &u32| search.label(trie.leaf_of(*item)).is_some();
+                            let mut under = all.clone().filter(|item| {
+                                let up = |at: u32, d: usize| ancestry.parent(d, at);
+                                (depth + 1..=trie.levels()).rev().fold(trie.leaf_of(*item), up) == node
+                            });
+                            let walks = bits[node as usize / 32] >> (node % 32) & 1 == 1;
+                            prop_assert_eq!(walks, under.any(|item| legal(&item)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn items_that_share_an_id_come_most_popular_first() {
     let catalog = catalog(&[2, 2], &[vec![0, 1], vec![1, 1], vec![0, 1], vec![0, 1]]);

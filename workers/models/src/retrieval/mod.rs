@@ -3,7 +3,7 @@
 //! ```text
 //! counted (no training job): Popularity, ItemKnn, Transitions
 //! trained: SasRec (exact scan over items), LazyDecoder (beam search over semantic IDs)
-//! folder ─► load ─► Recommend
+//! folder ─► load, or load_on (a device) ─► Recommend
 //! ```
 //!
 //! Every model obeys a query's exclusions, filter and ties alike, answers only live items of the catalog it is loaded
@@ -14,6 +14,7 @@ mod header;
 mod item_knn;
 pub mod lazy_decoder;
 mod pass;
+mod placing;
 mod popularity;
 mod related;
 pub mod sasrec;
@@ -24,6 +25,7 @@ mod transitions;
 pub use folder::{count, item_vectors, load};
 pub use item_knn::ItemKnn;
 pub use lazy_decoder::LazyDecoder;
+pub use placing::{Placed, ServesFrom, load_on};
 pub use popularity::Popularity;
 pub use sasrec::SasRec;
 pub use sequence::SequenceExample;

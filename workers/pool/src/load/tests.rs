@@ -9,7 +9,7 @@ use std::{
 use recmesh_catalog::{CatalogItem, write};
 use recmesh_contract::{
     ArtifactKind, Call, Done, Millis, Stage, Version,
-    config::{NoParams, PoolConfig, PoolParams, RetrievalAlgorithm},
+    config::{Device, NoParams, PoolConfig, PoolParams, RetrievalAlgorithm},
 };
 use recmesh_store::Lineage;
 use recmesh_telemetry::Telemetry;
@@ -53,8 +53,12 @@ fn store(items: u32) -> (tempfile::TempDir, Store) {
 }
 
 fn start(store: &Store, serves: Serves) -> Result<Pool, PoolError> {
-    let params = PoolParams { engines: 2, max_batch_age: Millis(0), ..PoolParams::default() };
-    Pool::start(&PoolConfig { name: name("p"), serves, params }, store, Telemetry::new().pool())
+    start_on(store, serves, Device::default(), &Telemetry::new())
+}
+
+fn start_on(store: &Store, serves: Serves, device: Device, telemetry: &Telemetry) -> Result<Pool, PoolError> {
+    let params = PoolParams { engines: 2, max_batch_age: Millis(0), device, ..PoolParams::default() };
+    Pool::start(&PoolConfig { name: name("p"), serves, params }, store, telemetry.pool())
 }
 
 fn tokenize() -> Serves {
@@ -104,6 +108,60 @@ async fn from_artifacts_to_described_items() {
     assert_eq!(items[0].semantic_id, [1]);
     tokenizer.drain().await;
     retriever.drain().await;
+}
+
+#[test]
+fn a_model_without_kernels_serves_from_the_cpu_unless_a_device_is_demanded() {
+    let (_dir, store) = store(3);
+    for device in [Device::Auto, Device::Cpu] {
+        let telemetry = Telemetry::new();
+        start_on(&store, retrieve(), device, &telemetry).unwrap();
+        let text = telemetry.encode().unwrap();
+        assert!(text.contains("recmesh_pool_engines{pool=\"p\",device=\"cpu\"} 2"), "{text}");
+    }
+    let text = told(start_on(&store, retrieve(), Device::Cuda, &Telemetry::new()));
+    assert!(text.contains("pool p") && text.contains("only lazy decoders have kernels"), "{text}");
+    // No model, so nothing to place.
+    start_on(&store, tokenize(), Device::Cuda, &Telemetry::new()).unwrap();
+}
+
+/// `make test-cuda` runs this where the emulated driver stands in for a device.
+#[tokio::test]
+async fn a_lazy_decoder_serves_from_the_device_where_there_is_one() {
+    let (_dir, store) = store(3);
+    let catalog = Arc::new(Catalog::open(&store.path(&id(ArtifactKind::Tokenizer)).join(CATALOG)).unwrap());
+    let decoder = ArtifactId { version: Version::of([b"decoder".as_slice()]), ..id(ArtifactKind::RetrievalModel) };
+    let draft = store.draft(&decoder).unwrap();
+    let config = r#"{"dModel": 128, "layers": 1, "heads": 2, "ffn": 1, "contextLength": 4, "contextLayers": 0,
+        "decode": {"beams": 8}}"#;
+    retrieval::LazyDecoder::new(&serde_json::from_str(config).unwrap(), catalog, 7)
+        .unwrap()
+        .save(draft.path())
+        .unwrap();
+    draft.commit(Lineage::default()).unwrap();
+    let serves = || Serves::Retrieve { model: decoder.clone(), tokenizer: id(ArtifactKind::Tokenizer) };
+    let telemetry = Telemetry::new();
+    let demanded = start_on(&store, serves(), Device::Cuda, &telemetry);
+    let Ok(pool) = demanded else {
+        let text = told(demanded);
+        assert!(std::env::var_os("RECMESH_NEEDS_DEVICE").is_none(), "{text}");
+        assert!(text.contains("pool p") && text.contains("CUDA") && text.contains("pool.device"), "{text}");
+        let pool = start_on(&store, serves(), Device::Auto, &telemetry).unwrap();
+        pool.warm_up().await.unwrap();
+        assert!(telemetry.encode().unwrap().contains("recmesh_pool_engines{pool=\"p\",device=\"cpu\"} 2"));
+        return;
+    };
+    pool.warm_up().await.unwrap();
+    let text = telemetry.encode().unwrap();
+    for line in [
+        "recmesh_pool_engines{pool=\"p\",device=\"cuda\"} 2",
+        "recmesh_device_graph_launches_total{pool=\"p\"} 2",
+        "recmesh_device_eager_total{pool=\"p\"} 0",
+        "recmesh_device_declined_total{pool=\"p\"} 0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} is missing from\n{text}");
+    }
+    pool.drain().await;
 }
 
 #[test]

@@ -14,6 +14,8 @@
 
 mod blocks;
 mod context;
+#[cfg(feature = "cuda")]
+mod device;
 mod layout;
 mod model;
 mod serve;
@@ -21,5 +23,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "cuda")]
+pub use device::{BOUND, DeviceServer, QUANTISED_BOUND};
 pub use model::LazyDecoder;
 pub use serve::Server;

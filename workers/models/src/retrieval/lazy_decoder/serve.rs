@@ -20,11 +20,11 @@ const BLOCK_ROWS: usize = 256;
 
 /// A lazy decoder with scratch memory of its own.
 pub struct Server {
-    model: LazyDecoder,
-    packed: Arc<Packed>,
-    ancestry: Arc<Ancestry>,
-    live: Option<Arc<NodeSet>>,
-    workspace: Workspace,
+    pub(super) model: LazyDecoder,
+    pub(super) packed: Arc<Packed>,
+    pub(super) ancestry: Arc<Ancestry>,
+    pub(super) live: Option<Arc<NodeSet>>,
+    pub(super) workspace: Workspace,
     /// For logits, while the first one holds a pass.
     scratch: Workspace,
     counters: Counters,
@@ -85,6 +85,21 @@ impl Server {
             #[cfg(test)]
             seen: Vec::new(),
             model,
+        }
+    }
+
+    /// Another one over the same weights.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            model: self.model.clone(),
+            packed: Arc::clone(&self.packed),
+            ancestry: Arc::clone(&self.ancestry),
+            live: self.live.clone(),
+            workspace: Workspace::default(),
+            scratch: Workspace::default(),
+            counters: Counters::default(),
+            #[cfg(test)]
+            seen: Vec::new(),
         }
     }
 
@@ -281,17 +296,7 @@ impl Recommend for Server {
     }
 
     fn fork(&self) -> Box<dyn Recommend> {
-        Box::new(Self {
-            model: self.model.clone(),
-            packed: Arc::clone(&self.packed),
-            ancestry: Arc::clone(&self.ancestry),
-            live: self.live.clone(),
-            workspace: Workspace::default(),
-            scratch: Workspace::default(),
-            counters: Counters::default(),
-            #[cfg(test)]
-            seen: Vec::new(),
-        })
+        Box::new(self.another())
     }
 
     fn illegal(&self) -> u64 {
