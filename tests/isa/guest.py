@@ -31,7 +31,7 @@ PARAMETERS, COMMAND_LINE, KERNEL, ARCHIVE = 0x10000, 0x11000, 0x100000, 128 * ME
 COMMAND = (
     "rdinit=/init console=ttyS0 panic=-1 reboot=t nosmp noapic nolapic acpi=off pci=off nokaslr mitigations=off "
     "tsc=reliable tsc_early_khz={khz} no_timer_check random.trust_cpu=on clearcpuid=580 nomodule "
-    "i8042.noaux i8042.nokbd i8042.nopnp audit=0 apparmor=0"
+    "cryptomgr.notests i8042.noaux i8042.nokbd i8042.nopnp audit=0 apparmor=0"
 )
 
 
@@ -76,12 +76,13 @@ def entry(inode, name, mode, data=b"", device=(0, 0)):
 
 
 def archive(folder, program, arguments):
-    """The file system: /init, /test, /arguments and the folders and the console that they use."""
+    """The file system: /init, /test, /arguments and the folders and devices that they use."""
     init, test = folder / "init", folder / "test"
     command("gcc", "-O1", "-static", "-o", init, HERE / "init.c")
     command("strip", "-o", test, program)
     members = [(name, 0o040755, b"", (0, 0)) for name in ("dev", "proc", "root")] + [("tmp", 0o041777, b"", (0, 0))]
     members += [("dev/console", 0o020600, b"", (5, 1)), ("dev/null", 0o020666, b"", (1, 3))]
+    members += [("dev/random", 0o020666, b"", (1, 8)), ("dev/urandom", 0o020666, b"", (1, 9))]
     members += [("init", 0o100755, init.read_bytes(), (0, 0)), ("test", 0o100755, test.read_bytes(), (0, 0))]
     members += [("arguments", 0o100644, b"".join(word.encode() + b"\0" for word in arguments), (0, 0))]
     parts = [entry(at + 1, name, mode, data, device) for at, (name, mode, data, device) in enumerate(members)]
