@@ -75,7 +75,7 @@ bench-counts: ## instructions of hot loops against what is recorded; needs pytho
 	python3 benches/counts.py --check --ours "$$($(CARGO) bench --bench micro --no-run --message-format=json \
 		| sed -n 's/.*"executable":"\([^"]*micro-[^"]*\)".*/\1/p' | tail -n 1) --beside"
 
-SUITES ?= floors sasrec lazy muon census
+SUITES ?= floors sasrec lazy muon precision census
 
 bench-quality: ## quality on real data, hours: `make bench-quality RECMESH_DATA=FOLDER SUITES=floors`; needs python3
 	@test -n "$(RECMESH_DATA)" || { echo "set RECMESH_DATA to the folder with the data sets; see benches/README.md"; exit 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Quality of the models on real data: writes the manifests of a suite, runs `recmesh train -o json`, prints a table.
 
-    python3 benches/quality.py --data "$RECMESH_DATA" floors sasrec lazy muon census
+    python3 benches/quality.py --data "$RECMESH_DATA" floors sasrec lazy muon precision census
     python3 benches/quality.py --data "$RECMESH_DATA" --peer /path/to/python-with-torch sasrec
 
 Every suite writes benches/results/<suite>.json with the date, the hardware, each run's parameters, metrics with their
@@ -132,12 +132,24 @@ def muon():
                     training(name, **params), evaluation(name)]
 
 
+def precision():
+    dataset = "lastfm"
+    for seed in (0, 1, 2):
+        for kind in ("f32", "bf16"):
+            name = f"{kind}-{seed}"
+            params = {**BASE, "precision": kind, "seed": seed, "epochs": 40, "earlyStopping": {"patience": 0, "every": 2}}
+            yield f"precision-{name}", [
+                sequences(dataset, dataset),
+                retrieval(name, dataset, {"sasRec": {**SASREC, "loss": {"full": {}}}}),
+                training(name, **params), evaluation(name)]
+
+
 def census():
     text = (ROOT / "examples/census-income.yaml").read_text()
     yield "census-income", text
 
 
-SUITES = {f.__name__: f for f in (floors, sasrec, lazy, muon, census)}
+SUITES = {f.__name__: f for f in (floors, sasrec, lazy, muon, precision, census)}
 
 
 def run(name, docs):

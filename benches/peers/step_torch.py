@@ -172,26 +172,36 @@ def spread(seconds):
     return {"median": statistics.median(seconds), "fastest": min(seconds), "slowest": max(seconds)}
 
 
-def compare(args, compiled, dtype):
+def compare(args, way):
+    style, dtype = way.split("-")
     cores = {int(core) for core in args.cores.split(",")} if args.cores else None
     with tempfile.TemporaryDirectory() as folder:
         count = str(args.warm + args.rounds)
-        ours = Side([*shlex.split(args.ours), args.what, folder, count, str(args.dropout)], cores=cores).ready()
+        side = args.what + ("-bf16" if args.precision == "bf16" else "")
+        ours = Side([*shlex.split(args.ours), side, folder, count, str(args.dropout)], cores=cores).ready()
         mode = ["--theirs", folder, "--dtype", dtype, "--dropout", str(args.dropout), "--threads", str(args.threads)]
-        mode += ["--compiled"] if compiled else []
-        command = [args.python, __file__, args.what, "--rounds", count, *mode]
-        other = Side(command, KEEP, cores).ready()
+        mode += ["--compiled"] if style == "compiled" else []
+        command, environment = [args.python, __file__, args.what, "--rounds", count, *mode], KEEP
+        if style == "ours":
+            # Our own other precision, which writes the same weights and batch once more.
+            again = Path(folder) / "again"
+            again.mkdir()
+            what = args.what + ("-bf16" if dtype == "bf16" else "")
+            command, environment = [*shlex.split(args.ours), what, str(again), count, str(args.dropout)], None
+        other = Side(command, environment, cores).ready()
         for _ in range(int(count)):
             ours.work()
             other.work()
         us, them = ours.finish(), other.finish()
     mine, peer = spread(ours.seconds[args.warm :]), spread(other.seconds[args.warm :])
-    row = {"peer": f"PyTorch {them['torch']} {dtype}{' compiled' if compiled else ' eager'}", "ours": mine, "theirs": peer}
+    peer_name = f"ours {dtype}" if style == "ours" else f"PyTorch {them['torch']} {dtype} {style}"
+    row = {"peer": peer_name, "precision": args.precision, "ours": mine, "theirs": peer}
     row["ratio"] = peer["median"] / mine["median"]
     row["ratioOfFastest"] = peer["fastest"] / mine["fastest"]
     row["peakBytes"] = {"ours": us["peakBytes"], "theirs": them["peakBytes"]}
     if "losses" in us:
         row["largestLossDifference"] = max(abs(a - b) for a, b in zip(us["losses"], them["losses"]))
+        row["lastLossDifference"] = abs(us["losses"][-1] - them["losses"][-1])
         row["losses"] = {"ours": [us["losses"][0], us["losses"][-1]], "theirs": [them["losses"][0], them["losses"][-1]]}
     elif "items" in us:
         shared = sum(len(set(a) & set(b)) for a, b in zip(us["items"], them["items"]))
@@ -202,7 +212,7 @@ def compare(args, compiled, dtype):
     milliseconds = lambda side: " ".join(f"{1e3 * side[key]:8.1f}" for key in ("median", "fastest", "slowest"))
     print(f"{row['peer']:34}  ours {milliseconds(mine)} ms   theirs {milliseconds(peer)} ms   ratio {row['ratio']:.2f}"
           f"   MB {us['peakBytes'] >> 20} : {them['peakBytes'] >> 20}", flush=True)
-    print("   ", {key: row[key] for key in row if key.startswith(("largest", "losses", "shared"))}, flush=True)
+    print("   ", {key: row[key] for key in row if key.startswith(("largest", "last", "losses", "shared"))}, flush=True)
     return row
 
 
@@ -216,7 +226,9 @@ def main():
     parser.add_argument("--dropout", type=float, default=0.0, help="above 0 the losses differ: masks are not the same")
     parser.add_argument("--cores", default="", help="as 0,1: both sides run on these cores only")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--ways", default="eager-f32,compiled-f32,eager-bf16,compiled-bf16")
+    parser.add_argument("--ways", default="eager-f32,compiled-f32,eager-bf16,compiled-bf16",
+                        help="PyTorch's, and ours-f32 or ours-bf16: our own side in that precision")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32", help="of our side's training step")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--theirs", help=argparse.SUPPRESS)
     parser.add_argument("--dtype", default="f32", help=argparse.SUPPRESS)
@@ -224,10 +236,12 @@ def main():
     args = parser.parse_args()
     if args.theirs:
         return theirs(args.what, args.theirs, args.rounds, args.dropout, args.compiled, args.dtype, args.threads)
-    rows = [compare(args, way.startswith("compiled"), way.split("-")[1]) for way in args.ways.split(",")]
+    if args.precision == "bf16" and args.what != "step":
+        parser.error("only the training step has a precision")
+    rows = [compare(args, way) for way in args.ways.split(",")]
     if args.out:
         load = os.getloadavg()
-        report = {"what": args.what, "dropout": args.dropout, "threads": args.threads, "rounds": args.rounds,
+        report = {"what": args.what, "precision": args.precision, "dropout": args.dropout, "threads": args.threads, "rounds": args.rounds,
                   "date": datetime.date.today().isoformat(), "machine": platform.processor() or platform.machine(),
                   "loadAverage": load, "rows": rows}
         args.out.write_text(json.dumps(report, indent=2) + "\n")
