@@ -58,24 +58,16 @@ pub(super) fn room(left: Side<'_>, right: Side<'_>) -> usize {
     (left.blocks().min(ROW_BLOCKS) + right.blocks().min(COLUMN_BLOCKS)) * tiles * 2 * TILE
 }
 
-/// Left tiles as f32, 16 rows of 32.
+/// Tiles as f32, two words for one: the first halves of all pairs of a tile, then the second ones. Two plain passes, which
+/// compilers turn into vectors; anything that interleaves becomes scattered stores.
 #[inline(always)]
-fn widen_left(out: &mut [u32], tiles: &[u32]) {
-    for (out, &word) in out.as_chunks_mut::<2>().0.iter_mut().zip(tiles) {
-        *out = [word << 16, word & 0xFFFF_0000];
-    }
-}
-
-/// Right tiles as f32, 32 rows of 16.
-#[inline(always)]
-fn widen_right(out: &mut [u32], tiles: &[u32]) {
-    let rows = out.as_chunks_mut::<{ 2 * SIDE }>().0;
-    for (rows, pairs) in rows.iter_mut().zip(tiles.as_chunks::<SIDE>().0) {
-        // Each half in a loop of its own: closures of an array's `map` would lose the instruction set.
-        for (value, &word) in rows[..SIDE].iter_mut().zip(pairs) {
+fn widen(out: &mut [u32], tiles: &[u32]) {
+    for (out, tile) in out.chunks_exact_mut(2 * TILE).zip(tiles.chunks_exact(TILE)) {
+        let (first, second) = out.split_at_mut(TILE);
+        for (value, &word) in first.iter_mut().zip(tile) {
             *value = word << 16;
         }
-        for (value, &word) in rows[SIDE..].iter_mut().zip(pairs) {
+        for (value, &word) in second.iter_mut().zip(tile) {
             *value = word & 0xFFFF_0000;
         }
     }
@@ -88,7 +80,6 @@ fn block_of<U: Unit>(
     (block, blocks): (usize, usize),
     (tile, tiles): (usize, usize),
     widened: &mut [u32],
-    widen: impl Fn(&mut [u32], &[u32]),
 ) -> (*const u32, usize) {
     let from = block * side.step + tile * TILE;
     if !U::WIDENED {
@@ -115,7 +106,6 @@ pub(super) unsafe fn blocked<U: Unit>(
     widened: &mut [u32],
 ) {
     let (rows, cols) = (left.lines, right.lines);
-    let line = if U::WIDENED { 2 * SIDE } else { SIDE };
     let of_left = left.tiles().min(U::TILES) * left.blocks().min(ROW_BLOCKS) * 2 * TILE;
     let (for_left, for_right) = widened.split_at_mut(if U::WIDENED { of_left } else { 0 });
     for tile in (0..left.tiles()).step_by(U::TILES) {
@@ -123,10 +113,10 @@ pub(super) unsafe fn blocked<U: Unit>(
         let add = tile > 0 || how == Output::Add;
         for n in (0..right.blocks()).step_by(COLUMN_BLOCKS) {
             let across = COLUMN_BLOCKS.min(right.blocks() - n);
-            let (right_at, right_block) = block_of::<U>(right, (n, across), (tile, tiles), for_right, widen_right);
+            let (right_at, right_block) = block_of::<U>(right, (n, across), (tile, tiles), for_right);
             for m in (0..left.blocks()).step_by(ROW_BLOCKS) {
                 let down = ROW_BLOCKS.min(left.blocks() - m);
-                let (left_at, left_block) = block_of::<U>(left, (m, down), (tile, tiles), for_left, widen_left);
+                let (left_at, left_block) = block_of::<U>(left, (m, down), (tile, tiles), for_left);
                 for col in (n * SIDE..(n + across) * SIDE).step_by(U::COLS) {
                     for row in (m * SIDE..rows.min((m + down) * SIDE)).step_by(U::ROWS) {
                         let (i, j) = (row - m * SIDE, col / SIDE - n);
@@ -134,7 +124,7 @@ pub(super) unsafe fn blocked<U: Unit>(
                         // that has no second block is told to take the first one twice.
                         unsafe {
                             let step = Step {
-                                left: left_at.add(i / SIDE * left_block + i % SIDE * line),
+                                left: left_at.add(i / SIDE * left_block + i % SIDE * SIDE),
                                 left_block: if i / SIDE + 1 < down { left_block } else { 0 },
                                 right: right_at.add(j * right_block),
                                 right_block: if j + 1 < across { right_block } else { 0 },

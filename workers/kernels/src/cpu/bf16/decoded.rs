@@ -5,7 +5,7 @@
 
 use super::Side;
 use super::blocks::{Step, Unit, blocked};
-use super::pack::{DEPTH, SIDE, TILE};
+use super::pack::{SIDE, TILE};
 use crate::cpu::matmul::Output;
 use crate::cpu::thin::Vector;
 
@@ -35,16 +35,19 @@ impl<V: Vector, const R: usize, const C: usize> Unit for Vectors<V, R, C> {
                 }
             }
             for tile in 0..at.tiles {
-                for k in 0..DEPTH {
-                    let mut row = [V::splat(0.0); C];
-                    for (c, value) in row.iter_mut().enumerate() {
-                        let (block, column) = (c * V::LANES / SIDE, c * V::LANES % SIDE);
-                        *value = V::load(right.add(block * at.right_block + tile * 2 * TILE + k * SIDE + column));
-                    }
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let value = V::splat(*left.add(tile * 2 * TILE + r * DEPTH + k));
-                        for (sum, &right) in sums.iter_mut().zip(&row) {
-                            *sum = value.fma(right, *sum);
+                let (left, right) = (left.add(tile * 2 * TILE), right.add(tile * 2 * TILE));
+                for pair in 0..SIDE {
+                    for half in 0..2 {
+                        let mut row = [V::splat(0.0); C];
+                        for (c, value) in row.iter_mut().enumerate() {
+                            let (block, column) = (c * V::LANES / SIDE, c * V::LANES % SIDE);
+                            *value = V::load(right.add(block * at.right_block + half * TILE + pair * SIDE + column));
+                        }
+                        for (r, sums) in sums.iter_mut().enumerate() {
+                            let value = V::splat(*left.add(half * TILE + r * SIDE + pair));
+                            for (sum, &right) in sums.iter_mut().zip(&row) {
+                                *sum = value.fma(right, *sum);
+                            }
                         }
                     }
                 }
