@@ -137,7 +137,7 @@ def precision():
     for seed in (0, 1, 2):
         for kind in ("f32", "bf16"):
             name = f"{kind}-{seed}"
-            params = {**BASE, "precision": kind, "seed": seed, "epochs": 40, "earlyStopping": {"patience": 0, "every": 2}}
+            params = {**BASE, "precision": kind, "seed": seed, "epochs": 60, "earlyStopping": {"patience": 0, "every": 5}}
             yield f"precision-{name}", [
                 sequences(dataset, dataset),
                 retrieval(name, dataset, {"sasRec": {**SASREC, "loss": {"full": {}}}}),
