@@ -99,7 +99,7 @@ fn product(
     let theirs = blas.plan(Operands::E4m3, m, n, k).and_then(|plan| {
         engine.time(REPEATS, || {
             at += 1;
-            blas.e4m3(engine, &plan, (&a, &b[at % copies]), &mut out)
+            blas.e4m3(engine, &plan, (&a, &b[at % copies]), &mut out, false)
         })
     });
     report["cublasltFp8"] =
@@ -158,5 +158,6 @@ fn searched(engine: &Engine, blas: &Blas, sizes: Sizes, precision: Precision) ->
         "eagerCounted": graphs.eager(),
         "tflops": sizes.operations() / graph / 1e9,
         "trieStepMs": trie,
+        "products": decoder.chosen().json(),
     }))
 }

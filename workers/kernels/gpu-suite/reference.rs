@@ -4,14 +4,17 @@
 //! keeps. It rounds to bf16 and to E4M3 where the device's steps store those, and nowhere else, so that what is left
 //! between the two is the order of sums. Nothing here is fast.
 
-use recmesh_kernels::cuda::{Precision, Shape, TrieLevel};
+use std::collections::HashMap;
+
+use recmesh_kernels::cuda::{Map, Norm, Precision, Shape, TrieLevel};
 use recmesh_kernels::fp8::{Format, Quantised, Scaling};
 use recmesh_kernels::{Level, twins::cases};
 
-const HEAD: usize = 128;
 const EPSILON: f64 = 1e-6;
 /// Keys of the context that the device looks at together.
 const RUN: usize = 64;
+/// A leaf without an answer.
+pub const NONE: u32 = u32::MAX;
 
 /// A row-major matrix.
 #[derive(Clone, Debug)]
@@ -20,29 +23,30 @@ pub struct Matrix {
     pub values: Vec<f32>,
 }
 
-/// Weights of a layer; its context is both keys and values.
-pub struct Layer {
-    pub cross_query: Matrix,
-    pub cross_out: Matrix,
-    pub own_query: Matrix,
-    pub own_key: Matrix,
-    pub own_value: Matrix,
-    pub own_out: Matrix,
-    pub up: Matrix,
-    pub down: Matrix,
-    pub context: Matrix,
-}
-
 /// A decoder on the host.
 pub struct Model {
     pub shape: Shape,
-    pub layers: Vec<Layer>,
+    pub linear: HashMap<(usize, Map), Matrix>,
+    pub gains: HashMap<(usize, Norm), Vec<f32>>,
+    /// By layer, `[heads, distances]`.
+    pub distances: Vec<Vec<f32>>,
     /// What enters each level, by the code before.
-    pub tables: Vec<Matrix>,
+    pub inputs: Vec<Matrix>,
+    pub head_gains: Vec<Vec<f32>>,
     pub heads: Vec<Matrix>,
 }
 
-/// A kept leaf of a search, or any other.
+/// What one request brings.
+pub struct Asked {
+    /// Keys and values of every slice.
+    pub context: Vec<(Matrix, Matrix)>,
+    /// A bit a node of every depth from 1 to the last but one; none: all.
+    pub alive: Option<Vec<Vec<u32>>>,
+    /// [`NONE`]: a leaf that may not be answered.
+    pub labels: Vec<u32>,
+}
+
+/// A leaf and its score.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaf {
     pub leaf: usize,
@@ -84,10 +88,10 @@ fn rounded(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-fn normed(rows: &[Row]) -> Vec<Row> {
+fn normed(rows: &[Row], gain: &[f32]) -> Vec<Row> {
     let of = |row: &Row| {
         let root = 1.0 / (dot(row, row) / row.len() as f64 + EPSILON).sqrt();
-        row.iter().map(|x| x * root).collect()
+        row.iter().zip(gain).map(|(x, gain)| x * root * f64::from(*gain)).collect()
     };
     rows.iter().map(of).collect()
 }
@@ -96,11 +100,13 @@ fn add(rows: &mut [Row], more: &[Row]) {
     rows.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(x, more)| *x += more);
 }
 
-/// One query head against keys and values of its own width, in runs of `run` keys: shares of a run are taken against the
+/// One query head against keys and values of its own width, in runs of so many: shares of a run are taken against the
 /// largest score so far and stored in bf16 for its product, as the tensor core wants them; their sum is not rounded.
-fn attend(query: &[f64], keys: &[&[f64]], values: &[&[f64]], run: Option<usize>) -> Row {
-    let scores: Vec<f64> = keys.iter().map(|key| dot(query, key) / (HEAD as f64).sqrt()).collect();
-    let (mut top, mut total, mut mixed) = (f64::NEG_INFINITY, 0.0, vec![0.0; HEAD]);
+fn attend(query: &[f64], keys: &[&[f64]], values: &[&[f64]], bias: &dyn Fn(usize) -> f64, run: Option<usize>) -> Row {
+    let width = query.len();
+    let score = |(at, key): (usize, &&[f64])| dot(query, key) / (width as f64).sqrt() + bias(at);
+    let scores: Vec<f64> = keys.iter().enumerate().map(score).collect();
+    let (mut top, mut total, mut mixed) = (f64::NEG_INFINITY, 0.0, vec![0.0; width]);
     let length = run.unwrap_or(scores.len());
     for (scores, values) in scores.chunks(length).zip(values.chunks(length)) {
         let higher = scores.iter().copied().fold(top, f64::max);
@@ -117,80 +123,109 @@ fn attend(query: &[f64], keys: &[&[f64]], values: &[&[f64]], run: Option<usize>)
     mixed.into_iter().map(|x| x / total).collect()
 }
 
-fn head(row: &[f64], at: usize) -> &[f64] {
-    &row[at * HEAD..(at + 1) * HEAD]
+/// The columns of a head in every row.
+fn columns(rows: &[Row], at: usize, width: usize) -> Vec<&[f64]> {
+    rows.iter().map(|row| &row[at * width..(at + 1) * width]).collect()
 }
 
 /// What a layer remembers of all nodes of the levels so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Past {
     keys: Vec<Vec<Row>>,
     values: Vec<Vec<Row>>,
 }
 
-fn layer(model: &Layer, precision: Precision, x: &mut [Row], past: &mut Past, chains: &[Vec<usize>]) {
-    let heads = model.cross_query.cols / HEAD;
-    let queries = rounded(product(precision, &normed(x), &model.cross_query));
-    let context = rounded(rows_of(&model.context));
-    let context: Vec<&[f64]> = context.iter().map(Vec::as_slice).collect();
-    let mixed = queries
-        .iter()
-        .map(|row| (0..heads).flat_map(|at| attend(head(row, at), &context, &context, Some(RUN))).collect());
-    add(x, &product(precision, &rounded(mixed.collect()), &model.cross_out));
-    let entered = normed(x);
-    let queries = rounded(product(precision, &entered, &model.own_query));
-    past.keys.push(rounded(product(precision, &entered, &model.own_key)));
-    past.values.push(rounded(product(precision, &entered, &model.own_value)));
-    let mixed = queries.iter().zip(chains).map(|(row, chain)| {
-        let of = |level: &[Vec<Row>], at: usize| -> Vec<Row> {
-            level.iter().zip(chain).map(|(rows, &node)| head(&rows[node], at).to_vec()).collect()
+/// Attention of every row to the request's context.
+fn cross(model: &Model, at: usize, queries: &[Row], asked: &Asked) -> Vec<Row> {
+    let Shape { heads, groups, distances, ref slices, shared, .. } = model.shape;
+    let (keys, values) = &asked.context[slices[at]];
+    let (keys, values) = (rounded(rows_of(keys)), rounded(rows_of(if shared { keys } else { values })));
+    let (head, newest) = (model.shape.head(), keys.len() - 1);
+    let one = |row: &Row, of: usize| {
+        let group = of / (heads / groups);
+        let bias = |key: usize| match distances {
+            0 => 0.0,
+            _ => f64::from(model.distances[at][of * distances + (newest - key).min(distances - 1)]),
         };
-        let mix = |at: usize| {
-            let (keys, values) = (of(&past.keys, at), of(&past.values, at));
-            let (keys, values): (Vec<&[f64]>, Vec<&[f64]>) =
-                (keys.iter().map(Vec::as_slice).collect(), values.iter().map(Vec::as_slice).collect());
-            attend(head(row, at), &keys, &values, None)
+        let (keys, values) = (columns(&keys, group, head), columns(&values, group, head));
+        attend(&row[of * head..(of + 1) * head], &keys, &values, &bias, Some(RUN))
+    };
+    rounded(queries.iter().map(|row| (0..heads).flat_map(|of| one(row, of)).collect()).collect())
+}
+
+/// Attention of every row to its own ancestors.
+fn own(model: &Model, queries: &[Row], past: &Past, chains: &[Vec<usize>]) -> Vec<Row> {
+    let head = model.shape.head();
+    let one = |row: &Row, chain: &[usize], of: usize| {
+        let ancestors = |levels: &[Vec<Row>]| -> Vec<Row> {
+            levels.iter().zip(chain).map(|(rows, &node)| rows[node].clone()).collect()
         };
-        (0..heads).flat_map(mix).collect()
-    });
-    add(x, &product(precision, &rounded(mixed.collect()), &model.own_out));
-    let opened = product(precision, &normed(x), &model.up);
-    let gate = |row: &Row| -> Row {
+        let (keys, values) = (ancestors(&past.keys), ancestors(&past.values));
+        let (keys, values) = (columns(&keys, of, head), columns(&values, of, head));
+        attend(&row[of * head..(of + 1) * head], &keys, &values, &|_| 0.0, None)
+    };
+    let all = queries.iter().zip(chains);
+    rounded(all.map(|(row, chain)| (0..model.shape.heads).flat_map(|of| one(row, chain, of)).collect()).collect())
+}
+
+fn layer(model: &Model, at: usize, x: &mut [Row], past: &mut Past, (chains, asked): (&[Vec<usize>], &Asked)) {
+    let times = |map: Map, rows: &[Row]| product(model.shape.precision, rows, &model.linear[&(at, map)]);
+    let gain = |norm: Norm| model.gains[&(at, norm)].as_slice();
+    let queries = rounded(times(Map::CrossQuery, &normed(x, gain(Norm::Cross))));
+    add(x, &times(Map::CrossOut, &cross(model, at, &queries, asked)));
+    let entered = normed(x, gain(Norm::Own));
+    past.keys.push(rounded(times(Map::OwnKey, &entered)));
+    past.values.push(rounded(times(Map::OwnValue, &entered)));
+    let queries = rounded(times(Map::OwnQuery, &entered));
+    add(x, &times(Map::OwnOut, &own(model, &queries, past, chains)));
+    let gate = |row: Row| -> Row {
         let (left, right) = row.split_at(row.len() / 2);
         left.iter().zip(right).map(|(left, right)| left / (1.0 + (-left).exp()) * right).collect()
     };
-    let gated: Vec<Row> = opened.iter().map(gate).collect();
-    add(x, &product(precision, &gated, &model.down));
+    let gated: Vec<Row> = times(Map::Up, &normed(x, gain(Norm::Inner))).into_iter().map(gate).collect();
+    add(x, &times(Map::Down, &gated));
 }
 
-/// Scores of all nodes, level by level, and the leaves that `shape.beams` beams keep, best first.
-pub fn search(model: &Model, trie: &[TrieLevel]) -> (Vec<f64>, Vec<Leaf>) {
-    let Shape { precision, width, beams, .. } = model.shape;
-    let mut past: Vec<Past> = model.layers.iter().map(|_| Past::default()).collect();
+fn log_sum(logits: impl Iterator<Item = f64> + Clone) -> f64 {
+    let top = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+    top + logits.map(|logit| (logit - top).exp()).sum::<f64>().ln()
+}
+
+/// Scores of all leaves, and the leaves that `shape.beams` beams keep, best first.
+pub fn search(model: &Model, trie: &[TrieLevel], asked: &Asked) -> (Vec<f64>, Vec<Leaf>) {
+    let shape = &model.shape;
+    let mut past = vec![Past::default(); shape.layers()];
     let (mut scores, mut chains, mut codes) = (vec![0.0], vec![vec![0]], vec![0_usize]);
     let mut kept = vec![Leaf { leaf: 0, score: 0.0 }];
     for (level, below) in trie.iter().enumerate() {
-        let table = rounded(rows_of(&model.tables[level]));
-        let mut x: Vec<Row> = codes.iter().map(|&code| table[code].clone()).collect();
-        for (weights, past) in model.layers.iter().zip(&mut past) {
-            layer(weights, precision, &mut x, past, &chains);
+        let table = rows_of(&model.inputs[level]);
+        let enter = |&code: &usize| table[code].iter().map(|x| x * f64::from(shape.scale)).collect();
+        let mut x: Vec<Row> = codes.iter().map(enter).collect();
+        for (at, past) in past.iter_mut().enumerate() {
+            layer(model, at, &mut x, past, (&chains, asked));
         }
-        debug_assert!(x.iter().all(|row| row.len() == width));
-        let logits = product(Precision::Bf16, &normed(&x), &model.heads[level]);
+        let logits = product(Precision::Bf16, &normed(&x, &model.head_gains[level]), &model.heads[level]);
+        let children = |node: usize| below.offsets[node] as usize..below.offsets[node + 1] as usize;
         let (mut next, mut next_chains) = (Vec::new(), Vec::new());
         for (node, logits) in logits.iter().enumerate() {
-            let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let total = top + logits.iter().map(|logit| (logit - top).exp()).sum::<f64>().ln();
-            for child in below.offsets[node]..below.offsets[node + 1] {
-                next.push(scores[node] + logits[below.codes[child as usize] as usize] - total);
-                next_chains.push(chains[node].iter().copied().chain([child as usize]).collect());
+            let logit = |child: usize| logits[below.codes[child] as usize];
+            let total =
+                if shape.renormalise { log_sum(children(node).map(logit)) } else { log_sum(logits.iter().copied()) };
+            for child in children(node) {
+                next.push(scores[node] + logit(child) - total);
+                next_chains.push(chains[node].iter().copied().chain([child]).collect());
             }
         }
-        let children = |node: &Leaf| below.offsets[node.leaf] as usize..below.offsets[node.leaf + 1] as usize;
-        let mut extended: Vec<Leaf> =
-            kept.iter().flat_map(children).map(|leaf| Leaf { leaf, score: next[leaf] }).collect();
-        extended.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.leaf.cmp(&b.leaf)));
-        extended.truncate(beams);
+        let last = level + 1 == trie.len();
+        let may = |child: &usize| match &asked.alive {
+            _ if last => asked.labels[*child] != NONE,
+            Some(alive) => alive[level][child / 32] >> (child % 32) & 1 == 1,
+            None => true,
+        };
+        let walked = kept.iter().flat_map(|node| children(node.leaf)).filter(may);
+        let mut extended: Vec<Leaf> = walked.map(|leaf| Leaf { leaf, score: next[leaf] }).collect();
+        extended.sort_by(|a, b| b.score.total_cmp(&a.score));
+        extended.truncate(shape.beams);
         kept = extended;
         codes = below.codes.iter().map(|&code| code as usize).collect();
         (scores, chains) = (next, next_chains);

@@ -4,14 +4,21 @@
 //! exact score is known: a found leaf is compared with its own, and the found scores with those of the best leaves, so
 //! that leaves which nearly tie may change places. A captured search gives the bits of the eager one.
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use recmesh_kernels::cuda::{Blas, CudaError, Decoder, Engine, Graphs, Precision, Shape, TrieLevel};
+use recmesh_kernels::Level;
+use recmesh_kernels::cuda::{
+    Blas, CudaError, Decoder, DecoderWeights, Engine, GemmTable, Given, Graphs, Map, Multiplier, Norm, Operands,
+    Precision, Request, Shape, Source, TrieLevel, TrieLevels,
+};
+use recmesh_kernels::fp8::{Format, Quantised, Scaling};
 use recmesh_kernels::twins::cases;
 use serde_json::json;
 
 use crate::checks::Checked;
-use crate::reference::{self, Layer, Matrix, Model};
+use crate::reference::{self, Asked, Matrix, Model, NONE};
 
 /// Its name in reports and JSON.
 pub const OPERATION: &str = "beam_search";
@@ -23,73 +30,122 @@ const BOUND: f64 = 0.25;
 /// By how much half of the scores may differ on the emulator, which cuts no sum: those on which no such number hangs.
 const USUAL: f64 = 1e-4;
 
-/// Not multiples of the kernels' tiles, where they may be others; fewer nodes than beams at the first level.
-const SHAPE: Shape = Shape {
-    precision: Precision::E4m3,
-    width: 256,
-    layers: 2,
-    inner: 272,
-    codes: 160,
-    levels: 3,
-    context: 70,
-    beams: 24,
-};
-
-/// Children of a node of each level; every leaf has a code of its own.
+/// Children of a node of each level; fewer nodes than beams at the first.
 const CHILDREN: [usize; 3] = [8, 5, 4];
+const LEAVES: usize = 8 * 5 * 4;
+/// Tokens of the request's context: more than a run of keys, fewer than there is room for.
+const TOKENS: usize = 70;
 
-fn trie() -> Vec<TrieLevel> {
+/// Sizes that are not multiples of the kernels' tiles where they may be others: plain, or with everything a decoder may
+/// have beside: key groups, values apart from keys, a slice a layer, scores by distance, probabilities over children.
+fn shape(precision: Precision, plain: bool) -> Shape {
+    Shape {
+        precision,
+        width: 256,
+        heads: if plain { 2 } else { 4 },
+        groups: if plain { 1 } else { 2 },
+        inner: 272,
+        slices: if plain { vec![0, 0] } else { vec![1, 0] },
+        shared: plain,
+        distances: if plain { 0 } else { 5 },
+        codes: vec![8, 48, LEAVES],
+        context: TOKENS + 13,
+        beams: 24,
+        scale: if plain { 1.0 } else { 0.5 },
+        renormalise: !plain,
+    }
+}
+
+fn trie(shape: &Shape) -> TrieLevels {
     let mut nodes = 1;
-    let level = |children: &usize| {
-        let (before, apart) = (nodes, SHAPE.codes / (nodes * children));
+    let level = |(children, codes): (&usize, &usize)| {
+        let (before, apart) = (nodes, codes / (nodes * children));
         nodes *= children;
         let offsets = (0..=before).map(|node| (node * children) as u32).collect();
         TrieLevel { offsets, codes: (0..nodes).map(|node| (node * apart) as u32).collect() }
     };
-    CHILDREN.iter().map(level).collect()
+    let levels = CHILDREN.iter().zip(&shape.codes).map(level).collect();
+    TrieLevels { levels, labels: (0..LEAVES as u32).collect() }
 }
 
-/// Numbers in the order the decoder asks for them.
-fn model(shape: Shape) -> Model {
-    let seed = RefCell::new(10);
-    let matrix = |rows: usize, cols: usize, scale: f32| {
-        *seed.borrow_mut() += 1;
-        let values = cases::normals(*seed.borrow(), rows * cols).into_iter().map(|x| x * scale).collect();
-        Matrix { cols, values }
+/// A decoder of drawn numbers, none of them a one where a one would hide something.
+fn model(shape: &Shape) -> Model {
+    let mut seed = 10;
+    let mut matrix = |rows: usize, cols: usize, scale: f32| {
+        seed += 1;
+        Matrix { cols, values: cases::normals(seed, rows * cols).into_iter().map(|x| x * scale).collect() }
     };
-    let Shape { width, inner, codes, levels, context, .. } = shape;
-    let linear = |rows: usize, cols: usize| matrix(rows, cols, 1.0 / (cols as f32).sqrt());
-    let layer = |_| Layer {
-        cross_query: linear(width, width),
-        cross_out: linear(width, width),
-        own_query: linear(width, width),
-        own_key: linear(width, width),
-        own_value: linear(width, width),
-        own_out: linear(width, width),
-        up: linear(2 * inner, width),
-        down: linear(width, inner),
-        context: matrix(context, 128, 1.0),
-    };
+    let (width, inner) = (shape.width, shape.inner);
+    let maps = [Map::CrossQuery, Map::CrossOut, Map::OwnQuery, Map::OwnKey, Map::OwnValue, Map::OwnOut];
+    let sized = maps.map(|map| (map, width, width)).into_iter();
+    let sized: Vec<_> = sized.chain([(Map::Up, 2 * inner, width), (Map::Down, width, inner)]).collect();
+    let (mut linear, mut gains, mut distances) = (HashMap::new(), HashMap::new(), Vec::new());
+    for at in 0..shape.layers() {
+        for &(map, rows, cols) in &sized {
+            linear.insert((at, map), matrix(rows, cols, 1.0 / (cols as f32).sqrt()));
+        }
+        for norm in [Norm::Cross, Norm::Own, Norm::Inner] {
+            gains.insert((at, norm), matrix(1, width, 1.0).values);
+        }
+        distances.push(matrix(shape.heads, shape.distances, 1.0).values);
+    }
+    let entering = |level: usize| if level == 0 { 1 } else { shape.codes[level - 1] };
     Model {
-        shape,
-        layers: (0..shape.layers).map(layer).collect(),
-        tables: (0..levels).map(|level| matrix(if level == 0 { 1 } else { codes }, width, 1.0)).collect(),
-        heads: (0..levels).map(|_| linear(codes, width)).collect(),
+        inputs: (0..shape.levels()).map(|level| matrix(entering(level), width, 2.0)).collect(),
+        head_gains: shape.codes.iter().map(|_| matrix(1, width, 1.0).values).collect(),
+        heads: shape.codes.iter().map(|&codes| matrix(codes, width, 1.0 / (width as f32).sqrt())).collect(),
+        shape: shape.clone(),
+        linear,
+        gains,
+        distances,
     }
 }
 
-fn decoder(engine: &Engine, blas: &Blas, model: &Model, trie: &[TrieLevel]) -> Result<Decoder, CudaError> {
-    let layers = model.layers.iter().flat_map(|layer| {
-        let Layer { cross_query, cross_out, own_query, own_key, own_value, own_out, up, down, context } = layer;
-        [cross_query, cross_out, own_query, own_key, own_value, own_out, up, down, context]
-    });
-    let ends = model.tables.iter().zip(&model.heads).flat_map(|(table, head)| [table, head]);
-    let mut parts = layers.chain(ends);
-    let mut next = |rows: usize, cols: usize| -> Vec<f32> {
-        let part = parts.next().filter(|part| part.cols == cols && part.values.len() == rows * cols);
-        part.map(|part| part.values.clone()).unwrap_or_default()
+/// Everything may be answered, or what is left without every third node and every fifth leaf.
+fn asked(shape: &Shape, all: bool) -> Asked {
+    let drawn = |seed| Matrix { cols: shape.key_width(), values: cases::normals(seed, TOKENS * shape.key_width()) };
+    let context = (0..shape.slice_count() as u64).map(|slice| (drawn(500 + slice), drawn(600 + slice))).collect();
+    let without = |nodes: &usize| -> Vec<u32> {
+        let mut bits = vec![0; nodes.div_ceil(32)];
+        (0..*nodes).filter(|node| node % 3 != 1).for_each(|node| bits[node / 32] |= 1 << (node % 32));
+        bits
     };
-    Decoder::new(engine, blas, model.shape, trie, &mut next)
+    let alive = (!all).then(|| [CHILDREN[0], CHILDREN[0] * CHILDREN[1]].iter().map(without).collect());
+    let labels = (0..LEAVES as u32).map(|leaf| if !all && leaf % 5 == 2 { NONE } else { leaf }).collect();
+    Asked { context, alive, labels }
+}
+
+impl Source for &Model {
+    fn linear(&mut self, layer: usize, map: Map, [rows, cols]: [usize; 2]) -> Given<'_> {
+        let values = &self.linear[&(layer, map)].values;
+        match self.shape.precision {
+            Precision::Bf16 => Given::Floats(Cow::Borrowed(values)),
+            Precision::E4m3 => {
+                let made = Quantised::new(Level::detect(), Format::E4m3, Scaling::Rows, values, rows, cols);
+                Given::Codes(Cow::Owned(made))
+            }
+        }
+    }
+
+    fn gain(&mut self, layer: usize, norm: Norm, _cols: usize) -> Cow<'_, [f32]> {
+        Cow::Borrowed(&self.gains[&(layer, norm)])
+    }
+
+    fn distances(&mut self, layer: usize, _shape: [usize; 2]) -> Cow<'_, [f32]> {
+        Cow::Borrowed(&self.distances[layer])
+    }
+
+    fn inputs(&mut self, level: usize, _shape: [usize; 2]) -> Cow<'_, [f32]> {
+        Cow::Borrowed(&self.inputs[level].values)
+    }
+
+    fn head_gain(&mut self, level: usize, _cols: usize) -> Cow<'_, [f32]> {
+        Cow::Borrowed(&self.head_gains[level])
+    }
+
+    fn head(&mut self, level: usize, _shape: [usize; 2]) -> Cow<'_, [f32]> {
+        Cow::Borrowed(&self.heads[level].values)
+    }
 }
 
 /// What a case came to.
@@ -102,83 +158,159 @@ struct Found {
     broken: Option<String>,
 }
 
-/// Runs the search in both precisions.
+/// Runs searches in both precisions, of E4M3 by our products and by the library's, then one that chooses for itself.
 pub fn run(engine: &Engine, checked: &mut Checked) {
-    let blas = Blas::open(engine);
-    for precision in [Precision::E4m3, Precision::Bf16] {
-        let shape = Shape { precision, ..SHAPE };
-        let case = format!("{precision:?}, {} beams, {} levels, context {}", shape.beams, shape.levels, shape.context);
-        let found = match &blas {
-            Ok(Some(blas)) => Some(compare(engine, blas, shape)),
+    for (precision, plain) in [Precision::E4m3, Precision::Bf16].into_iter().flat_map(|of| [(of, true), (of, false)]) {
+        let shape = shape(precision, plain);
+        let kind = match (plain, precision) {
+            (true, Precision::E4m3) => "by our products",
+            (true, Precision::Bf16) => "plain",
+            (false, Precision::E4m3) => "by cuBLASLt, groups, slices, distances",
+            (false, Precision::Bf16) => "groups, slices, distances",
+        };
+        let case = format!("{precision:?}, {kind}, {} beams, context {TOKENS}", shape.beams);
+        let found = match Blas::open(engine) {
+            Ok(Some(blas)) => {
+                let by = if plain { Multiplier::Ours } else { Multiplier::Library };
+                Some(compare(engine, &blas.with_table(table(&shape, by)), &shape))
+            }
             Ok(None) => None,
-            Err(error) => Some(Err(error.clone())),
+            Err(error) => Some(Err(error)),
         };
-        let (verdict, found) = match found {
-            None => ("skipped", Found { broken: Some("it needs cuBLASLt".to_owned()), ..Found::default() }),
-            Some(Err(error)) => ("broken", Found { broken: Some(error.to_string()), ..Found::default() }),
-            Some(Ok(found)) => (if found.broken.is_some() { "broken" } else { "held" }, found),
-        };
-        let Found { elements, error, usual, broken } = found;
-        let words = broken.as_ref().map_or(String::new(), |why| format!(" {}: {why}", verdict.to_uppercase()));
-        println!("{:22} {elements:>9} {error:>11.3e} {usual:>11.3e} {BOUND:>11.3e}  {case}{words}", OPERATION);
-        checked.broken += usize::from(verdict == "broken");
-        checked.cases.push(json!({
-            "operation": OPERATION,
-            "case": case,
-            "elements": elements,
-            "maxError": error,
-            "usualError": usual,
-            "bound": BOUND,
-            "verdict": verdict,
-            "reason": broken,
-        }));
+        report(checked, &case, found);
     }
+    let found = match Blas::open(engine) {
+        Ok(Some(blas)) => Some(measured(engine, blas)),
+        Ok(None) => None,
+        Err(error) => Some(Err(error)),
+    };
+    report(checked, "E4m3, products chosen by their times", found);
 }
 
-fn compare(engine: &Engine, blas: &Blas, shape: Shape) -> Result<Found, CudaError> {
-    let (model, trie) = (model(shape), trie());
-    let (exact, best) = reference::search(&model, &trie);
-    let mut decoder = decoder(engine, blas, &model, &trie)?;
-    decoder.decode(engine, blas)?;
-    let (codes, scores) = decoder.found(engine)?;
-    let mut found = Found { elements: codes.len(), ..Found::default() };
-    if codes.len() != best.len() {
-        found.broken = Some(format!("{} leaves, not {}", codes.len(), best.len()));
-        return Ok(found);
+fn report(checked: &mut Checked, case: &str, found: Option<Result<Found, CudaError>>) {
+    let (verdict, found) = match found {
+        None => ("skipped", Found { broken: Some("it needs cuBLASLt".to_owned()), ..Found::default() }),
+        Some(Err(error)) => ("broken", Found { broken: Some(error.to_string()), ..Found::default() }),
+        Some(Ok(found)) => (if found.broken.is_some() { "broken" } else { "held" }, found),
+    };
+    let Found { elements, error, usual, broken } = found;
+    let words = broken.as_ref().map_or(String::new(), |why| format!(" {}: {why}", verdict.to_uppercase()));
+    println!("{OPERATION:22} {elements:>9} {error:>11.3e} {usual:>11.3e} {BOUND:>11.3e}  {case}{words}");
+    checked.broken += usize::from(verdict == "broken");
+    checked.cases.push(json!({
+        "operation": OPERATION,
+        "case": case,
+        "elements": elements,
+        "maxError": error,
+        "usualError": usual,
+        "bound": BOUND,
+        "verdict": verdict,
+        "reason": broken,
+    }));
+}
+
+/// Without a table every shape is timed; with what came of it, read again, nothing is, and the same is found.
+fn measured(engine: &Engine, blas: Blas) -> Result<Found, CudaError> {
+    let shape = Shape { width: 128, heads: 1, inner: 128, slices: vec![0], beams: 8, ..shape(Precision::E4m3, true) };
+    let (model, trie, asked) = (model(&shape), trie(&shape), asked(&shape, true));
+    let weights = Arc::new(DecoderWeights::new(engine, &shape, &trie, &mut &model)?);
+    let context: Vec<(&[f32], &[f32])> =
+        asked.context.iter().map(|(keys, values)| (keys.values.as_slice(), values.values.as_slice())).collect();
+    let request = Request { tokens: TOKENS, context: &context, alive: None, labels: None };
+    let search = |blas: &Blas| {
+        let mut decoder = Decoder::new(engine, blas, Arc::clone(&weights))?;
+        let walk = decoder.put(engine, &request)?;
+        decoder.decode(engine, blas, walk)?;
+        Ok::<_, CudaError>((decoder.chosen().clone(), decoder.found(engine)?))
+    };
+    let (chosen, eager) = search(&blas)?;
+    let read = GemmTable::parse(&chosen.json().to_string())?;
+    let (again, same) = search(&blas.with_table(read))?;
+    let mut found = Found { elements: eager.leaves.len(), ..Found::default() };
+    let shapes = chosen.json().as_array().map_or(0, Vec::len);
+    if shapes != 6 || again != chosen || same != eager {
+        found.broken = Some(format!("{shapes} shapes chosen, not 6, or another search by the table that came of them"));
     }
-    let leaves = &trie[trie.len() - 1].codes;
-    let (mut seen, mut errors) = (vec![false; exact.len()], Vec::new());
-    for ((code, &score), best) in codes.iter().zip(&scores).zip(&best) {
-        let (leaf, score) = (leaves.iter().position(|leaf| leaf == code), f64::from(score));
-        let Some(leaf) = leaf.filter(|&leaf| !std::mem::replace(&mut seen[leaf], true)) else {
-            found.broken = Some(format!("code {code} is no leaf's, or found twice"));
-            return Ok(found);
-        };
-        errors.push((score - exact[leaf]).abs().max((score - best.score).abs()));
+    Ok(found)
+}
+
+/// A table that gives every product of a decoder to one of the two.
+fn table(shape: &Shape, by: Multiplier) -> GemmTable {
+    let (width, inner) = (shape.width, shape.inner);
+    let mut table = GemmTable::default();
+    for m in [1, shape.beams] {
+        table.set(Operands::E4m3, [m, width, width], by);
+        for [n, k] in [[width, width], [2 * inner, width], [width, inner]] {
+            table.set(Operands::E4m3Single, [m, n, k], by);
+        }
     }
-    errors.sort_by(f64::total_cmp);
-    (found.usual, found.error) = (errors[errors.len() / 2], errors[errors.len() - 1]);
-    let usual = if engine.device().is_emulated() { USUAL } else { BOUND };
-    // Written so that a score that is no number breaks it.
-    if !(found.error <= BOUND && found.usual <= usual) {
-        found.broken = Some("scores are not within their bounds".to_owned());
+    table
+}
+
+fn compare(engine: &Engine, blas: &Blas, shape: &Shape) -> Result<Found, CudaError> {
+    let (model, trie) = (model(shape), trie(shape));
+    let weights = Arc::new(DecoderWeights::new(engine, shape, &trie, &mut &model)?);
+    let mut decoder = Decoder::new(engine, blas, weights)?;
+    if shape.precision == Precision::E4m3 && decoder.chosen() != blas.table() {
+        let broken = Some(format!("the table says {}, chosen is {}", blas.table().json(), decoder.chosen().json()));
+        return Ok(Found { broken, ..Found::default() });
     }
     let mut graphs = Graphs::default();
-    graphs.warm(engine, shape, || decoder.decode(engine, blas))?;
-    // Other beams stand there before the graph runs: it has to find them anew.
-    for level in 1..shape.levels {
-        decoder.search_alone(engine, level)?;
+    let (mut found, mut errors, mut leaves) = (Found::default(), Vec::new(), Vec::new());
+    for all in [true, false] {
+        let asked = asked(shape, all);
+        let (exact, best) = reference::search(&model, &trie.levels, &asked);
+        let context: Vec<(&[f32], &[f32])> =
+            asked.context.iter().map(|(keys, values)| (keys.values.as_slice(), values.values.as_slice())).collect();
+        let labels = (!all).then_some(asked.labels.as_slice());
+        let walk = decoder
+            .put(engine, &Request { tokens: TOKENS, context: &context, alive: asked.alive.as_deref(), labels })?;
+        decoder.decode(engine, blas, walk)?;
+        let eager = decoder.found(engine)?;
+        if eager.leaves.len() != best.len() || eager.not_a_number {
+            found.broken = Some(format!("{} leaves, not {}, or no numbers", eager.leaves.len(), best.len()));
+            return Ok(found);
+        }
+        let mut seen = vec![false; exact.len()];
+        for ((&leaf, &score), best) in eager.leaves.iter().zip(&eager.scores).zip(&best) {
+            let leaf = leaf as usize;
+            if std::mem::replace(&mut seen[leaf], true) || asked.labels[leaf] == NONE {
+                found.broken = Some(format!("leaf {leaf} twice, or though it may not be answered"));
+            }
+            let score = f64::from(score);
+            errors.push((score - exact[leaf]).abs().max((score - best.score).abs()));
+        }
+        errors.sort_by(f64::total_cmp);
+        found.elements = errors.len();
+        (found.usual, found.error) = (errors[errors.len() / 2], errors[errors.len() - 1]);
+        let usual = if engine.device().is_emulated() { USUAL } else { BOUND };
+        // Written so that a score that is no number breaks it.
+        if !(found.error <= BOUND && found.usual <= usual) {
+            found.broken = Some("scores are not within their bounds".to_owned());
+        }
+        if found.broken.is_some() {
+            return Ok(found);
+        }
+        graphs.warm(engine, walk, || decoder.decode(engine, blas, walk))?;
+        // Other beams stand there before the graph runs: it has to find them anew.
+        for level in 1..shape.levels() {
+            decoder.search_alone(engine, level)?;
+        }
+        let between = decoder.found(engine)?;
+        graphs.run(&walk, || Err(CudaError::new("graph", "a captured bucket ran eagerly")))?;
+        let captured = decoder.found(engine)?;
+        if between == eager || captured.leaves != eager.leaves || bits(&captured.scores) != bits(&eager.scores) {
+            found.broken = Some("the captured search gives other bits than the eager one".to_owned());
+        }
+        leaves.push((walk, eager));
     }
-    let between = decoder.found(engine)?;
-    graphs.run(&shape, || Err(CudaError::new("graph", "a captured bucket ran eagerly")))?;
-    let captured = decoder.found(engine)?;
-    if between.0 == codes || captured.0 != codes || bits(&captured.1) != bits(&scores) {
-        found.broken = Some("the captured search gives other bits than the eager one".to_owned());
-    }
-    graphs.run(&Shape { beams: 1, ..shape }, || decoder.decode(engine, blas))?;
-    let again = decoder.found(engine)?;
-    if bits(&again.1) != bits(&scores) || (graphs.launched(), graphs.eager()) != (1, 1) {
-        found.broken = Some("a search without a graph is not counted, or gives other bits".to_owned());
+    // A search that no graph was captured for is done, gives the same, and is counted.
+    let mut none = Graphs::default();
+    let (walk, eager) = &leaves[leaves.len() - 1];
+    none.run(walk, || decoder.decode(engine, blas, *walk))?;
+    let counted = (graphs.launched(), graphs.eager(), none.launched(), none.eager());
+    if bits(&decoder.found(engine)?.scores) != bits(&eager.scores) || counted != (2, 0, 0, 1) {
+        found.broken = Some("a search without a graph gives other bits, or is not counted".to_owned());
     }
     Ok(found)
 }

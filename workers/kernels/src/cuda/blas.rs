@@ -9,20 +9,28 @@
 use std::ffi::c_void;
 
 use cudarc::cublaslt::result::{self, CublasError};
-use cudarc::cublaslt::sys::{self, cublasLtMatmulDescAttributes_t as Attribute, cudaDataType_t as Type};
+use cudarc::cublaslt::sys::{
+    self, cublasLtMatmulDescAttributes_t as Attribute, cublasLtMatmulPreferenceAttributes_t as Preference,
+    cudaDataType_t as Type,
+};
 use cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut};
 
 use super::error::During;
-use super::{CudaError, Engine, Packed};
+use super::{CudaError, Engine, GemmTable, Packed};
 
 /// Memory that products may use, bytes.
 const WORKSPACE: usize = 32 << 20;
+/// Where an output begins is a multiple of this: the row of a head of 64 in bf16.
+static ALIGNED: u32 = 128;
 
 /// The library, opened.
 #[derive(Debug)]
 pub struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: CudaSlice<u8>,
+    /// Where the workspace begins: an address that stands for scales until a product has its own.
+    place: u64,
+    table: GemmTable,
 }
 
 /// What a product multiplies.
@@ -30,6 +38,8 @@ pub struct Blas {
 pub enum Operands {
     /// E4M3 with a scale a row of either side, bf16 out.
     E4m3,
+    /// The same, f32 out.
+    E4m3Single,
     /// bf16, bf16 out.
     Bf16,
     /// bf16, f32 out.
@@ -87,8 +97,24 @@ impl Blas {
             return Ok(None);
         }
         let workspace = engine.zeros(WORKSPACE)?;
+        let place = workspace.device_ptr(engine.stream()).0;
         let handle = result::create_handle().during(|| "start of cuBLASLt".into())?;
-        Ok(Some(Self { handle, workspace }))
+        Ok(Some(Self { handle, workspace, place, table: GemmTable::default() }))
+    }
+
+    /// With a table of which shapes are this library's; those it lacks are timed at warm-up.
+    #[must_use]
+    pub fn with_table(self, table: GemmTable) -> Self {
+        // A type with a `drop` gives no field away.
+        let mut own = self;
+        own.table = table;
+        own
+    }
+
+    /// The table it was given.
+    #[must_use]
+    pub fn table(&self) -> &GemmTable {
+        &self.table
     }
 
     /// Chooses an algorithm for `m × n × k`.
@@ -102,6 +128,7 @@ impl Blas {
     fn choose(&self, operands: Operands, m: usize, n: usize, k: usize) -> Result<Plan, CublasError> {
         let (input, output) = match operands {
             Operands::E4m3 => (Type::CUDA_R_8F_E4M3, Type::CUDA_R_16BF),
+            Operands::E4m3Single => (Type::CUDA_R_8F_E4M3, Type::CUDA_R_32F),
             Operands::Bf16 => (Type::CUDA_R_16BF, Type::CUDA_R_16BF),
             Operands::Bf16Single => (Type::CUDA_R_16BF, Type::CUDA_R_32F),
         };
@@ -114,10 +141,13 @@ impl Blas {
         ];
         put(description, Attribute::CUBLASLT_MATMUL_DESC_TRANSA, 1_i32)?;
         put(description, Attribute::CUBLASLT_MATMUL_DESC_TRANSB, 0_i32)?;
-        if operands == Operands::E4m3 {
+        if matches!(operands, Operands::E4m3 | Operands::E4m3Single) {
             let by_row = sys::cublasLtMatmulMatrixScale_t::CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F as i32;
             put(description, Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_MODE, by_row)?;
             put(description, Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_MODE, by_row)?;
+            // Nothing says that the choice of an algorithm does not look whether there are scales.
+            put(description, Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, self.place)?;
+            put(description, Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, self.place)?;
         }
         let preference = result::create_matmul_pref()?;
         let bytes = WORKSPACE;
@@ -125,10 +155,17 @@ impl Blas {
         let chosen = unsafe {
             result::set_matmul_pref_attribute(
                 preference,
-                sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+                Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
                 (&raw const bytes).cast(),
                 std::mem::size_of::<usize>(),
             )?;
+            // Steps write where their level begins in a longer buffer, which need not be at the library's usual 256 bytes.
+            for attribute in [
+                Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                Preference::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+            ] {
+                result::set_matmul_pref_attribute(preference, attribute, (&raw const ALIGNED).cast(), 4)?;
+            }
             let [b, a, out] = layouts;
             let chosen = result::get_matmul_algo_heuristic(self.handle, description, b, a, out, out, preference);
             result::destroy_matmul_pref(preference)?;
@@ -137,16 +174,18 @@ impl Blas {
         Ok(Plan { description, layouts, algorithm: chosen.algo })
     }
 
-    /// `out = a · bᵀ` in bf16 over codes; no gap between rows of codes.
+    /// `out = a · bᵀ` over codes, in bf16 or f32 as the plan was made, or added to what stands there; no gap between rows
+    /// of codes.
     ///
     /// # Errors
     /// If the library refuses.
-    pub fn e4m3(
+    pub fn e4m3<T>(
         &self,
         engine: &Engine,
         plan: &Plan,
         (a, b): (&Packed, &Packed),
-        out: &mut CudaSlice<u16>,
+        out: &mut impl DevicePtrMut<T>,
+        add: bool,
     ) -> Result<(), CudaError> {
         let stream = engine.stream();
         let ((a_scales, _held1), (b_scales, _held2)) = (a.scales.device_ptr(stream), b.scales.device_ptr(stream));
@@ -155,7 +194,7 @@ impl Blas {
         scales.during(|| "scales of a product".into())?;
         let ((a, _held3), (b, _held4)) = (a.codes.device_ptr(stream), b.codes.device_ptr(stream));
         let (out, _held5) = out.device_ptr_mut(stream);
-        self.launch(engine, plan, [a, b, out], false)
+        self.launch(engine, plan, [a, b, out], add)
     }
 
     /// `out = a · bᵀ` over bf16, in bf16 or f32 as the plan was made, or added to what stands there.

@@ -23,7 +23,7 @@ use cudarc::driver::{CudaSlice, DevicePtr};
 
 use super::engine::{grid, launch};
 use super::layers::{Plans, Precision, Products, Rows};
-use super::{Blas, CudaError, Engine, Operands};
+use super::{Blas, CudaError, Engine, GemmTable, Operands};
 use request::{COUNT, MISSING, Memory, POSITION, SPAN, STATUS};
 use weights::LevelWeights;
 
@@ -88,10 +88,15 @@ impl Decoder {
             for &codes in &shape.codes {
                 plans.add(blas, Operands::Bf16Single, [m, codes, width])?;
             }
-            if precision == Precision::Bf16 {
-                plans.add(blas, Operands::Bf16, [m, width, width])?;
-                for [n, k] in [[width, width], [2 * inner, width], [width, inner]] {
-                    plans.add(blas, Operands::Bf16Single, [m, n, k])?;
+            let wide = [[width, width], [2 * inner, width], [width, inner]].map(|[n, k]| [m, n, k]);
+            match precision {
+                Precision::Bf16 => {
+                    plans.add(blas, Operands::Bf16, [m, width, width])?;
+                    wide.iter().try_for_each(|&shape| plans.add(blas, Operands::Bf16Single, shape))?;
+                }
+                Precision::E4m3 => {
+                    plans.choose(engine, blas, Operands::E4m3, [m, width, width])?;
+                    wide.iter().try_for_each(|&shape| plans.choose(engine, blas, Operands::E4m3Single, shape))?;
                 }
             }
         }
@@ -130,6 +135,12 @@ impl Decoder {
     #[must_use]
     pub fn shape(&self) -> &Shape {
         &self.weights.shape
+    }
+
+    /// By what each shape of E4M3 is multiplied.
+    #[must_use]
+    pub fn chosen(&self) -> &GemmTable {
+        &self.plans.chosen
     }
 
     /// Uploads a request; how the search has to walk then.

@@ -1,4 +1,4 @@
-//! What the layers of a search multiply: rows and weights in E4M3 by our kernels, or in bf16 by cuBLASLt.
+//! What the layers of a search multiply: rows and weights in E4M3 by our kernels or cuBLASLt, or in bf16 by cuBLASLt.
 //!
 //! In: rows in f32 or bf16 as the kernels leave them, weights packed once. Out: products into memory that is already
 //! there, in bf16, or in f32 written or added. Both precisions walk the same steps, so that their times compare. Launching
@@ -12,7 +12,7 @@ use cudarc::driver::{CudaSlice, CudaViewMut};
 
 use super::engine::{grid, launch};
 use super::products::{product_bf16, product_f32};
-use super::{Blas, CudaError, Engine, Operands, Packed, Plan};
+use super::{Blas, CudaError, Engine, GemmTable, Multiplier, Operands, Packed, Plan, choice};
 
 /// In what layers multiply. Heads are bf16 in either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,23 +101,52 @@ impl Rows {
     }
 }
 
-/// The library's plans of all shapes that a search multiplies.
+/// The library's plans of all shapes that a search multiplies by it, and what was chosen where there was a choice.
 #[derive(Debug, Default)]
-pub(super) struct Plans(HashMap<(Operands, [usize; 3]), Plan>);
+pub(super) struct Plans {
+    plans: HashMap<(Operands, [usize; 3]), Plan>,
+    pub chosen: GemmTable,
+}
 
 impl Plans {
     /// Chooses an algorithm for `m × n × k`, once.
     pub fn add(&mut self, blas: &Blas, operands: Operands, shape: [usize; 3]) -> Result<(), CudaError> {
-        if let std::collections::hash_map::Entry::Vacant(entry) = self.0.entry((operands, shape)) {
+        if let std::collections::hash_map::Entry::Vacant(entry) = self.plans.entry((operands, shape)) {
             let [m, n, k] = shape;
             entry.insert(blas.plan(operands, m, n, k)?);
         }
         Ok(())
     }
 
+    /// Chooses between the library and our kernel for `m × n × k` of E4M3, once: by the table, else by their times.
+    pub fn choose(
+        &mut self,
+        engine: &Engine,
+        blas: &Blas,
+        operands: Operands,
+        shape: [usize; 3],
+    ) -> Result<(), CudaError> {
+        let known = self.chosen.get(operands, shape).or_else(|| blas.table().get(operands, shape));
+        let mut chosen = match known {
+            Some(chosen) => chosen,
+            None => choice::measure(engine, blas, operands, shape)?,
+        };
+        // A table of another version of the library may name a shape that this one has not.
+        if chosen == Multiplier::Library && self.add(blas, operands, shape).is_err() {
+            chosen = Multiplier::Ours;
+        }
+        self.chosen.set(operands, shape, chosen);
+        Ok(())
+    }
+
+    /// The library's plan where a product of E4M3 is its own.
+    fn library(&self, operands: Operands, shape: [usize; 3]) -> Option<&Plan> {
+        self.plans.get(&(operands, shape))
+    }
+
     pub fn get(&self, operands: Operands, shape: [usize; 3]) -> Result<&Plan, CudaError> {
         let missing = || CudaError::new("product", format!("no plan of {operands:?} for {shape:?}"));
-        self.0.get(&(operands, shape)).ok_or_else(missing)
+        self.plans.get(&(operands, shape)).ok_or_else(missing)
     }
 }
 
@@ -138,7 +167,10 @@ impl Products<'_> {
         out: &mut CudaViewMut<'_, u16>,
     ) -> Result<(), CudaError> {
         match (a, b) {
-            (Rows::E4m3(a), Weights::E4m3(b)) => product_bf16(self.engine, (a, m), b, out),
+            (Rows::E4m3(a), Weights::E4m3(b)) => match self.plans.library(Operands::E4m3, [m, b.rows, b.cols]) {
+                Some(plan) => self.blas.e4m3(self.engine, plan, (a, b), out, false),
+                None => product_bf16(self.engine, (a, m), b, out),
+            },
             (Rows::Bf16(a), Weights::Bf16 { values, rows, cols }) => {
                 let plan = self.plans.get(Operands::Bf16, [m, *rows, *cols])?;
                 self.blas.bf16(self.engine, plan, (a, values), out, false)
@@ -156,7 +188,10 @@ impl Products<'_> {
         add: bool,
     ) -> Result<(), CudaError> {
         match (a, b) {
-            (Rows::E4m3(a), Weights::E4m3(b)) => product_f32(self.engine, (a, m), b, out, (false, add)),
+            (Rows::E4m3(a), Weights::E4m3(b)) => match self.plans.library(Operands::E4m3Single, [m, b.rows, b.cols]) {
+                Some(plan) => self.blas.e4m3(self.engine, plan, (a, b), out, add),
+                None => product_f32(self.engine, (a, m), b, out, (false, add)),
+            },
             (Rows::Bf16(a), Weights::Bf16 { values, rows, cols }) => {
                 let plan = self.plans.get(Operands::Bf16Single, [m, *rows, *cols])?;
                 self.blas.bf16(self.engine, plan, (a, values), out, add)

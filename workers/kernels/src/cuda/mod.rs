@@ -14,6 +14,8 @@ mod probe;
 #[cfg(feature = "cuda")]
 mod blas;
 #[cfg(feature = "cuda")]
+mod choice;
+#[cfg(feature = "cuda")]
 mod decoder;
 #[cfg(feature = "cuda")]
 mod engine;
@@ -30,6 +32,8 @@ mod twin;
 
 #[cfg(feature = "cuda")]
 pub use blas::{Blas, Operands, Plan};
+#[cfg(feature = "cuda")]
+pub use choice::{GemmTable, Multiplier};
 #[cfg(feature = "cuda")]
 pub use decoder::{
     Decoder, DecoderWeights, Found, Given, Map, NONE, Norm, Request, Shape, Source, TrieLevel, TrieLevels, Walk,

@@ -296,7 +296,10 @@ EXPORTED Status cuModuleUnload(void* handle) {
     auto* module = static_cast<Module*>(handle);
     if (!modules.erase(module)) return ERROR_INVALID_HANDLE;
     drain_all();
-    for (auto at = functions.begin(); at != functions.end();) at = at->first.first == module ? functions.erase(at) : ++at;
+    for (auto at = functions.begin(); at != functions.end();) {
+        if (at->first.first == module) at = functions.erase(at);
+        else ++at;
+    }
     delete module;
     return SUCCESS;
 }
@@ -372,9 +375,11 @@ static Status look_at(const Entry& entry, const std::vector<const void*>& argume
             emulator::Map map;
             std::memcpy(&map, arguments[i], sizeof map);
             if (!map.magic && !map.base) continue;  // of an empty matrix, never read
-            if (map.magic != emulator::MAP_MAGIC) return refuse(ERROR_INVALID_VALUE, "%s is no tensor map", what.c_str());
+            if (map.magic != emulator::MAP_MAGIC)
+                return refuse(ERROR_INVALID_VALUE, "%s is no tensor map", what.c_str());
             address = reinterpret_cast<std::uintptr_t>(map.base);
-            if (!memory.holds(address, (map.rows - 1) * map.stride + map.cols, what.c_str())) return ERROR_ILLEGAL_ADDRESS;
+            const std::size_t extent = (map.rows - 1) * map.stride + map.cols;
+            if (!memory.holds(address, extent, what.c_str())) return ERROR_ILLEGAL_ADDRESS;
         }
     }
     return SUCCESS;

@@ -7,6 +7,7 @@
 //   forget:ENTRY          launches of an entry that a graph lacks
 //   short:BYTES:N         allocations of so many bytes that are N shorter
 //   early                 copies from the device that do not wait
+//   library               products of E4M3 by the library that are not launched
 //   keep                  nothing is ever freed
 // Without it every call goes through as it is.
 #pragma once
@@ -32,7 +33,9 @@ public:
     bool is(const char* kind, const std::string& of = "") const {
         return !words_.empty() && words_[0] == kind && (of.empty() || (words_.size() > 1 && words_[1] == of));
     }
-    std::size_t number(std::size_t at) const { return at < words_.size() ? std::strtoull(words_[at].c_str(), nullptr, 10) : 0; }
+    std::size_t number(std::size_t at) const {
+        return at < words_.size() ? std::strtoull(words_[at].c_str(), nullptr, 10) : 0;
+    }
 
 private:
     std::vector<std::string> words_;

@@ -78,11 +78,11 @@ const Allocation* Memory::find(std::uintptr_t at) const {
 
 const Allocation* Memory::holds(std::uintptr_t from, std::size_t bytes, const char* what) const {
     const Allocation* found = find(from);
-    const char* wrong = !found                                                            ? "no device memory"
-                        : found->freed                                                    ? "freed device memory"
-                        : from > found->base + found->bytes                               ? "past its allocation"
-                        : bytes > found->base + found->bytes - from                       ? "longer than its allocation"
-                                                                                          : nullptr;
+    const char* wrong = nullptr;
+    if (!found) wrong = "no device memory";
+    else if (found->freed) wrong = "freed device memory";
+    else if (from < found->base || from > found->base + found->bytes) wrong = "beside its allocation";
+    else if (bytes > found->base + found->bytes - from) wrong = "longer than its allocation";
     if (!wrong) return found;
     std::fprintf(stderr, "emulated driver: %s: %zu bytes at %#zx are %s", what, bytes, std::size_t(from), wrong);
     if (found) std::fprintf(stderr, " of %zu bytes, %zu from its beginning", found->bytes, from - found->base);
