@@ -101,10 +101,11 @@ DECODERS = {
 SERVED = dict(d=64, layers=2, heads=4, context=50, codes=256, ffn=4, groups=4, kv_layers=2, split=2, context_layers=2)
 
 
-def sasrec(d=64, blocks=2, length=50, items=12_000, ffn=1):
-    """Operations of one request: the last block answers for the last row alone, but needs keys and values of all."""
+def sasrec(d=64, blocks=2, length=50, items=12_000, ffn=1, heads=2):
+    """Operations of one request: the last block answers for the last row alone, attending to rows as wide as the model
+    with every head, so that no row but the last goes through a projection."""
     whole = 2 * length * (4 + 2 * ffn) * d**2 + 4 * d * length * (length + 1) // 2
-    last = 2 * length * 2 * d**2 + 2 * (2 + 2 * ffn) * d**2 + 4 * d * length
+    last = 2 * (4 + 2 * ffn) * d**2 + 4 * heads * d * length
     return {"blocks": (blocks - 1) * whole + last, "scan": 2 * items * d}
 
 

@@ -43,12 +43,6 @@ impl Packed {
         self.maps.keys().copied()
     }
 
-    /// Bytes of the copies.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.maps.values().chain(self.classes.values()).map(Panels::bytes).sum()
-    }
-
     pub(crate) fn map(&self, id: ParamId) -> Option<&Panels> {
         self.maps.get(&id)
     }

@@ -73,11 +73,6 @@ impl Panels {
         self.gated
     }
 
-    /// Bytes in memory.
-    pub fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
-    }
-
     /// Columns of the result that a panel gives.
     fn lanes(&self) -> usize {
         if self.gated { HALF } else { PANEL }

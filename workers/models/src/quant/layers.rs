@@ -67,7 +67,7 @@ pub fn errors<M: Quantisable>(trial: &M) -> Vec<LayerError> {
     trial.linear_layers().into_iter().filter_map(error).collect()
 }
 
-/// Bytes of all weights as they lie in memory: f32, codes, scales.
+/// Bytes of all weights: f32, codes, scales. Serving packs f32 maps, which rounds their outputs up to 64.
 #[must_use]
 pub fn weight_bytes(params: &Params) -> u64 {
     let floats: usize = params.tensors().iter().map(|tensor| tensor.data.len()).sum();

@@ -99,3 +99,24 @@ impl Recommend for Server {
         Box::new(Self::with(self.model.clone(), Arc::clone(&self.packed), self.catalog.clone()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_alone_with_its_weights_keeps_them_once() {
+        let model = SasRec::new(&serde_json::from_str("{}").unwrap(), 20, 3).unwrap();
+        let first = model.layout.blocks[0].up;
+        let shared = Server::new(model.clone(), None);
+        assert!(!shared.model.params.get(first).data.is_empty(), "the model may be trained further");
+        drop(shared);
+        let mut alone = Server::new(model.clone(), None);
+        let query = crate::planted::query(&[1, 2], 5);
+        let wanted = alone.recommend(&[query]).unwrap();
+        drop(alone);
+        let mut alone = Server::new(model, None);
+        assert!(alone.packed.maps().all(|id| alone.model.params.get(id).data.is_empty()));
+        assert_eq!(alone.recommend(&[query]).unwrap(), wanted);
+    }
+}
