@@ -12,7 +12,7 @@
 use super::{Level, TieOrder, TopK, offer_products, products};
 use crate::cpu::{kernel, reduce};
 
-use products::{Dot, GROUP, STEP};
+use products::{Dot, GROUP, LANES, STEP};
 
 /// A table as codes of one byte beside what bounds their error. It holds no f32 rows: the search is given them again.
 #[derive(Clone, Debug)]
@@ -204,6 +204,8 @@ impl Int8Table {
                 exact += self.rows;
                 continue;
             }
+            let floor = mine.floor.threshold().max(top.threshold());
+            mine.keep(floor);
             // The best bounds first, so that the rest falls below what was found. NaN counts as the best.
             mine.rows.sort_unstable_by(|a, b| f32::total_cmp(&b.0.abs_nan(), &a.0.abs_nan()).then(a.1.cmp(&b.1)));
             for &(upper, row) in &mine.rows {
@@ -246,6 +248,13 @@ impl Asked {
     }
 }
 
+impl Candidates {
+    /// Lets go of what lies below the floor; NaN stays.
+    fn keep(&mut self, floor: f32) {
+        self.rows.retain(|&(upper, _)| upper.is_nan() || upper >= floor);
+    }
+}
+
 /// One query at one group.
 struct Sift<'a> {
     level: Level,
@@ -259,10 +268,11 @@ impl Sift<'_> {
     fn sift(self, products: &[i32; GROUP], mine: &mut Candidates, least: f32, skip: &dyn Fn(u32) -> bool) {
         let (mut middle, mut spread) = ([0.0; GROUP], [0.0; GROUP]);
         let mut floor = mine.floor.threshold().max(least);
-        if !any_reaches(self.level, (&mut middle, &mut spread), products, self.bounds, self.asked, floor) {
-            return;
-        }
+        let reaching = reaching(self.level, (&mut middle, &mut spread), products, self.bounds, self.asked, floor);
         for (at, row) in (self.rows.start as u32..self.rows.end as u32).enumerate() {
+            if !reaching[at / LANES] {
+                continue;
+            }
             let upper = middle[at] + spread[at];
             if upper < floor {
                 continue;
@@ -276,35 +286,38 @@ impl Sift<'_> {
             mine.rows.push((upper, row));
         }
         if mine.rows.len() > mine.most {
-            // NaN must stay.
-            mine.rows.retain(|&(upper, _)| upper.is_nan() || upper >= floor);
+            mine.keep(floor);
             mine.most = MOST.max(2 * mine.rows.len());
         }
     }
 }
 
 kernel! {
-    /// The products of codes as numbers, and how far the exact ones may lie from them. Whether any exact one may be at
-    /// least `floor`, or is not a number.
-    fn any_reaches<S>(
+    /// The products of codes as numbers, and how far the exact ones may lie from them. Which registers hold a row whose
+    /// exact product may be at least `floor`, or is not a number.
+    fn reaching<S>(
         out: (&mut [f32; GROUP], &mut [f32; GROUP]),
         products: &[i32; GROUP],
         rows: &RowBounds,
         asked: Asked,
         floor: f32,
-    ) -> bool {
+    ) -> [bool; GROUP / LANES] {
         let (middle, spread) = out;
-        let mut any = 0_u32;
-        for at in 0..GROUP {
-            let product = (products[at] - asked.offset) as f32;
-            middle[at] = product * (rows.scale[at] * asked.scale);
-            spread[at] = (asked.norm * rows.error[at] + asked.error * rows.norm[at]) * SLACK + TINY;
-            // NaN must count as reaching, hence no `>=`.
-            #[allow(clippy::neg_cmp_op_on_partial_ord)]
-            let reaches = !(middle[at] + spread[at] < floor);
-            any |= u32::from(reaches);
+        let mut reaching = [false; GROUP / LANES];
+        for (part, reaching) in reaching.iter_mut().enumerate() {
+            let mut any = 0_u32;
+            for at in part * LANES..(part + 1) * LANES {
+                let product = (products[at] - asked.offset) as f32;
+                middle[at] = product * (rows.scale[at] * asked.scale);
+                spread[at] = (asked.norm * rows.error[at] + asked.error * rows.norm[at]) * SLACK + TINY;
+                // NaN must count as reaching, hence no `>=`.
+                #[allow(clippy::neg_cmp_op_on_partial_ord)]
+                let reaches = !(middle[at] + spread[at] < floor);
+                any |= u32::from(reaches);
+            }
+            *reaching = any != 0;
         }
-        any != 0
+        reaching
     }
 }
 
