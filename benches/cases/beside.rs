@@ -5,7 +5,10 @@
 //! seconds; at the end one line of JSON with what came out and the most memory held. The other program decides when each
 //! side works, so that both take turns. Two threads.
 
+mod beam;
 mod decoder;
+mod product;
+mod scan;
 
 use std::fs;
 use std::hint::black_box;
@@ -20,8 +23,7 @@ use recmesh_contract::config::{
     TrainingParams,
 };
 use recmesh_contract::{Candidate, Progress, Query, Recommend, Reporter, Ties};
-use recmesh_kernels::topk::{Search, TieOrder, inner_product_top_k};
-use recmesh_kernels::{Level, bf16, share};
+use recmesh_kernels::share;
 use recmesh_learning::{Run, train};
 use recmesh_models::retrieval::{SasRec, SequenceExample};
 use serde_json::{Value, json};
@@ -35,19 +37,11 @@ const THREADS: usize = 2;
 const K: usize = 10;
 /// Requests of a decoder's round.
 const REQUESTS: usize = 16;
-/// Vectors of the exact scan, their width, and the queries of a round.
-const VECTORS: usize = 25_000;
-const WIDTH: usize = 768;
-const QUERIES: usize = 64;
-/// Rows, columns and depth of the product in bf16.
-const SIZE: usize = 2048;
-/// Rounds of the loop that finds the peak of the instruction, about a tenth of a second, and how often it is run.
-const PEAK_ROUNDS: u64 = 20_000_000;
-const PEAKS: usize = 9;
 
 /// Runs the side named `what` until it has answered `count` lines.
 ///
-/// `number` is a share of dropout for a step, and a width of the beam for a decoder.
+/// `number` is a share of dropout for a step, the width of the folder's vectors for a scan (0: random ones), the spread
+/// of logits for a beam step, and the width of the beam for a decoder.
 ///
 /// # Errors
 /// When there is no such side, or it fails.
@@ -55,14 +49,17 @@ pub fn run(what: &str, folder: &Path, count: usize, number: f64) -> Result<()> {
     match what {
         "step" => steps(folder, count, number, Precision::F32),
         "step-bf16" => steps(folder, count, number, Precision::Bf16),
-        "product-1" => products(folder, count, 1),
-        "product-2" => products(folder, count, 2),
+        "product-1" => product::run(folder, count, 1),
+        "product-2" => product::run(folder, count, 2),
         "inference" => inference(folder, count),
-        "scan" => scan(folder, count),
+        "scan" => scan::run(folder, count, number as usize, false),
+        "scan-int8" => scan::run(folder, count, number as usize, true),
+        "beam" => beam::run(folder, count, number as f32),
         "decode" => decoder::run(folder, count, number as u32, REQUESTS),
         "decode-one" => decoder::run(folder, count, number as u32, 1),
         _ => bail!(
-            "no side is named {what}; there are step, step-bf16, inference, scan, product-1, product-2, decode and decode-one"
+            "no side is named {what}; there are step, step-bf16, product-1, product-2, inference, scan, scan-int8, beam, \
+             decode and decode-one"
         ),
     }
 }
@@ -191,60 +188,8 @@ fn inference(folder: &Path, count: usize) -> Result<()> {
     finish(json!({ "items": best(|found| found.item.into()), "scores": best(|found| found.score.into()) }))
 }
 
-/// The ten largest inner products of every query with a table of vectors, half of the queries on each thread. Table and
-/// queries are written as plain f32.
-fn scan(folder: &Path, count: usize) -> Result<()> {
-    let mut random = Random(3);
-    let (table, queries) = (random.numbers(VECTORS * WIDTH), random.numbers(QUERIES * WIDTH));
-    write_numbers(&folder.join("table.f32"), &table)?;
-    write_numbers(&folder.join("queries.f32"), &queries)?;
-    let search = Search { dim: WIDTH, k: K, ties: TieOrder::ByIndex };
-    let mut found = vec![Vec::new(); THREADS];
-    tell("ready")?;
-    answer_lines(count, || {
-        let parts = queries.chunks(QUERIES / THREADS * WIDTH).zip(&mut found).collect();
-        share(THREADS, parts, |(queries, found): (&[f32], &mut Vec<_>)| {
-            *found = inner_product_top_k(queries, &table, search, &|_, _| false);
-        });
-        black_box(&found);
-        Ok(())
-    })?;
-    let sorted = found.into_iter().flatten().map(|top| top.into_sorted());
-    let items: Vec<Vec<u32>> = sorted.map(|top| top.into_iter().map(|(_, index)| index).collect()).collect();
-    finish(json!({ "items": items }))
-}
-
 /// Writes numbers as plain f32.
 fn write_numbers(path: &Path, numbers: &[f32]) -> Result<()> {
     let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     fs::write(path, bytes).with_context(|| format!("writing {}", path.display()))
-}
-
-/// The product of two matrices that are rounded to bf16 and packed within the time; and at the end the most that as many
-/// threads can do with the instruction it uses.
-fn products(folder: &Path, count: usize, threads: usize) -> Result<()> {
-    let mut random = Random(7);
-    let (a, b) = (random.numbers(SIZE * SIZE), random.numbers(SIZE * SIZE));
-    write_numbers(&folder.join("a.f32"), &a)?;
-    write_numbers(&folder.join("b.f32"), &b)?;
-    let (level, mut out) = (Level::detect(), vec![0.0; SIZE * SIZE]);
-    tell("ready")?;
-    answer_lines(count, || {
-        bf16::matmul(level, threads, &mut out, &a, &b, [SIZE; 3]);
-        black_box(&out);
-        Ok(())
-    })?;
-    write_numbers(&folder.join("ours.f32"), &out)?;
-    let mut best: f64 = 0.0;
-    let mut instruction = "";
-    for _ in 0..PEAKS {
-        let mut done = vec![None; threads];
-        let start = Instant::now();
-        share(threads, done.iter_mut().collect(), |done: &mut Option<_>| *done = bf16::peak(level, PEAK_ROUNDS));
-        let seconds = start.elapsed().as_secs_f64();
-        let operations: u64 = done.iter().flatten().map(|(_, operations)| operations).sum();
-        instruction = done.iter().flatten().map(|&(name, _)| name).next().unwrap_or_default();
-        best = best.max(operations as f64 / seconds);
-    }
-    finish(json!({ "size": SIZE, "instruction": instruction, "peakPerSecond": best }))
 }

@@ -21,8 +21,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
-from step_torch import KEEP, Side, spread, tensors
+from step_torch import KEEP, Side, in_turns, spread, tensors
 
 
 class Trie:
@@ -46,7 +47,7 @@ class Trie:
 
 
 def build(folder):
-    """A function from histories to the ten best items and their scores, and the histories."""
+    """The decoder by its parts, `decode` from histories to the best items and their scores, and what was asked."""
     import torch
     from torch.nn import functional as F
 
@@ -120,6 +121,14 @@ def build(folder):
             x = ffn(x, f"layers.{at}.ffn")
         return x
 
+    def logits_of(x, level):
+        head = w["head"][level * size : (level + 1) * size]
+        return F.linear(norm(x, f"head.{level}.norm"), head).float()
+
+    def input_of(codes, level):
+        """Rows of the codes that were chosen one level up; BOS has none."""
+        return w["code"][codes + (level - 1) * size] * dim**0.5
+
     def decode(histories):
         slices, recency = context(histories)
         requests = histories.shape[0]
@@ -129,8 +138,7 @@ def build(folder):
         scores = torch.zeros(requests, 1)
         for level in range(levels):
             x = step(x, slices, recency, past)
-            head = w["head"][level * size : (level + 1) * size]
-            logits = F.linear(norm(x, f"head.{level}.norm"), head).float()
+            logits = logits_of(x, level)
             child = trie.child[level][nodes]
             offered = (logits.log_softmax(-1) + scores[..., None]).masked_fill(child < 0, float("-inf")).flatten(1)
             last = level + 1 == levels
@@ -141,9 +149,13 @@ def build(folder):
             parent = best // size
             pick = lambda rows: rows.gather(1, parent[..., None].expand(-1, -1, dim))
             past = [[(pick(key), pick(value)) for key, value in layer] for layer in past]
-            x = w["code"][best % size + level * size] * dim**0.5
+            x = input_of(best % size, level + 1)
 
-    return decode, torch.tensor(batch["histories"])
+    return SimpleNamespace(
+        decode=decode, context=context, step=step, logits_of=logits_of, input_of=input_of, bos=bos * dim**0.5,
+        histories=torch.tensor(batch["histories"]), codes=batch["codes"], beams=beams, k=k, size=size, levels=levels,
+        dim=dim, layers=batch["layers"],
+    )
 
 
 def theirs(folder, count, compiled, dtype, threads):
@@ -159,7 +171,8 @@ def theirs(folder, count, compiled, dtype, threads):
         import torch._inductor.config as inductor
 
         inductor.freezing = True
-    decode, histories = build(folder)
+    built = build(folder)
+    histories, decode = built.histories, built.decode
     if compiled:
         decode = torch.compile(decode, dynamic=False)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
@@ -192,19 +205,19 @@ def compare(args, what, way):
         ours = Side([*shlex.split(args.ours), what, folder, count, str(args.beams)], cores=cores).ready()
         mode = ["--theirs", folder, "--dtype", dtype, "--threads", str(args.threads)] + ["--compiled"] * compiled
         other = Side([args.python, __file__, "--rounds", count, *mode], KEEP, cores).ready()
-        for _ in range(int(count)):
-            ours.work()
-            other.work()
+        processor = in_turns(ours, other, args.warm, args.rounds)
         us, them = ours.finish(), other.finish()
     mine, peer = spread(ours.seconds[args.warm :]), spread(other.seconds[args.warm :])
     row = {"side": what, "requests": len(us["items"]), "beams": args.beams}
     row |= {"peer": f"PyTorch {them['torch']} {dtype} {'compiled' if compiled else 'eager'}", "ours": mine, "theirs": peer}
     row |= {"ratio": peer["median"] / mine["median"], "ratioOfFastest": peer["fastest"] / mine["fastest"]}
+    row["processorSeconds"] = dict(zip(("ours", "theirs"), processor))
     row["peakBytes"] = {"ours": us["peakBytes"], "theirs": them["peakBytes"]}
     row |= agreement(us, them)
     milliseconds = lambda side: " ".join(f"{1e3 * side[key]:8.2f}" for key in ("median", "fastest", "slowest"))
     print(f"{what:10} {row['peer']:34}  ours {milliseconds(mine)} ms   theirs {milliseconds(peer)} ms"
-          f"   ratio {row['ratio']:.2f} (fastest {row['ratioOfFastest']:.2f})   shared {row['sharedOfTheBest']:.4f}"
+          f"   ratio {row['ratio']:.2f} (fastest {row['ratioOfFastest']:.2f}, processor"
+          f" {processor[1] / max(processor[0], 1e-9):.2f})   shared {row['sharedOfTheBest']:.4f}"
           f"   scores within {row['largestScoreDifference']:.1e}", flush=True)
     return row
 

@@ -54,6 +54,11 @@ class Side:
         self.process.stdin.flush()
         self.seconds.append(float(self.line()))
 
+    def processor(self):
+        """Seconds of processor time that the program has taken, all threads together, to a hundredth."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def finish(self):
         outcome = json.loads(self.line())
         self.process.wait()
@@ -166,6 +171,16 @@ def theirs(what, folder, count, dropout, compiled, dtype, threads):
     outcome["peakBytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     outcome["torch"] = torch.__version__
     print(json.dumps(outcome), flush=True)
+
+
+def in_turns(ours, theirs, warm, rounds):
+    """All rounds, one of each side after the other; both sides' processor time in a round that counts, on average."""
+    for at in range(warm + rounds):
+        if at == warm:
+            before = ours.processor(), theirs.processor()
+        ours.work()
+        theirs.work()
+    return [(side.processor() - start) / rounds for side, start in zip((ours, theirs), before)]
 
 
 def spread(seconds):

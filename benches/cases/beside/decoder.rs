@@ -35,14 +35,16 @@ pub fn run(folder: &Path, count: usize, beams: u32, requests: usize) -> Result<(
     let config = config(beams);
     let model = LazyDecoder::new(&config, Arc::clone(&catalog), 9)?;
     model.save(folder)?;
+    // A query that asks for more gets a wider beam.
+    let k = K.min(beams as usize);
     let codes: Vec<&[u32]> = (0..ITEMS as u32).map(|item| catalog.codes(item)).collect();
-    let batch = json!({ "histories": histories, "codes": codes, "beams": beams, "k": K, "heads": config.heads,
+    let batch = json!({ "histories": histories, "codes": codes, "beams": beams, "k": k, "heads": config.heads,
         "layers": config.layers, "contextLayers": config.context_layers, "kvLayers": config.kv_layers });
     fs::write(folder.join("batch.json"), serde_json::to_vec(&batch)?).context("writing the requests")?;
 
     let queries: Vec<Query<'_>> = histories
         .iter()
-        .map(|history| Query { history, exclude: &[], allowed: None, k: K, ties: Ties::ByIndex })
+        .map(|history| Query { history, exclude: &[], allowed: None, k, ties: Ties::ByIndex })
         .collect();
     let part = requests.div_ceil(THREADS);
     let mut forks: Vec<Box<dyn Recommend>> = (0..THREADS.min(requests)).map(|_| model.recommender()).collect();
