@@ -6,7 +6,8 @@ beside our f32 scan and our scan over bytes, all medians with their spread, and 
 for an index one row for each setting tried, and the seconds it took to build. Two threads on all sides. Never judges.
 
 faiss decides by the number of queries whether to multiply with BLAS, and the wheel's threshold is 128,000 queries; below
-it every query reads the whole table alone. `IndexFlatIP, BLAS` lowers the threshold to 1.
+it every query reads the whole table alone. `IndexFlatIP, BLAS` lowers the threshold to 1. The wheel's OpenBLAS (0.3.15)
+takes some virtual machines with AVX-512 for a Prescott of 2004, so it is told what it runs on.
 
     pip install faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6
     python3 benches/peers/scan_peers.py --ours "target/release/deps/micro-HASH --beside" --vectors FOLDER
@@ -20,6 +21,9 @@ import shlex
 import tempfile
 import time
 from pathlib import Path
+
+if " avx512bw " in Path("/proc/cpuinfo").read_text():
+    os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
 
 import faiss
 import numpy as np
@@ -121,7 +125,7 @@ def main():
             for name in ("table", "queries"):
                 numbers = np.fromfile(args.vectors / f"{name}.f32", "<f4").reshape(-1, about["width"])
                 (numbers[: args.queries] if name == "queries" and args.queries else numbers).tofile(folder / f"{name}.f32")
-        count = total * (3 + 2 * len(widths) + len(probes))
+        count = total * (3 + (2 * len(widths) + len(probes) if widths else 0))
         side = lambda name: Side([*shlex.split(args.ours), name, str(folder), str(count), str(about["width"])]).ready()
         ours = {"f32": side("scan"), "int8": side("scan-int8")}
         table, queries = (
