@@ -16,7 +16,7 @@ use recmesh_contract::{
     config::{PoolConfig, RouteTable, Serves},
 };
 use recmesh_gateway::{Gateway, Limits};
-use recmesh_pool::Pool;
+use recmesh_pool::{Pool, ServesFrom};
 use recmesh_store::{Histories, Store, write_atomic};
 use recmesh_telemetry::Telemetry;
 
@@ -79,6 +79,9 @@ async fn serve(
     let mut stages: HashMap<Name, Arc<dyn Stage>> = HashMap::new();
     for config in configs {
         let pool = Pool::start(config, &state.store, telemetry.pool())?;
+        if let Some((ServesFrom::Cuda, why)) = pool.serves_from() {
+            console::say(&format!("{} serves from a device: {why}", config.name));
+        }
         stages.insert(config.name.clone(), pool.stage());
         pools.push(pool);
     }

@@ -79,11 +79,13 @@ impl Desk {
         let serves = states.iter().any(|state| state.waiting.is_none());
         let stopping = self.stopping.load(Ordering::SeqCst);
         let ready = serves && self.started.load(Ordering::SeqCst) && !stopping;
+        let from = |state: &recmesh_pool::HostedState| Some((state.name.to_string(), json!(state.from.as_ref()?)));
+        let serves_from: Map<String, Value> = states.iter().filter_map(from).collect();
         let pools: Map<String, Value> = states
             .into_iter()
             .map(|state| (state.name.to_string(), state.waiting.map_or(json!("ready"), Value::from)))
             .collect();
-        let mut detail = json!({ "ready": ready, "stopping": stopping, "pools": pools });
+        let mut detail = json!({ "ready": ready, "stopping": stopping, "pools": pools, "servesFrom": serves_from });
         if let Some(wrong) = &*self.wrong.lock().unwrap_or_else(PoisonError::into_inner) {
             detail["configuration"] = json!(wrong);
         }

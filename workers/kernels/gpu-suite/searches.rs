@@ -30,15 +30,18 @@ const BOUND: f64 = 0.25;
 /// By how much half of the scores may differ on the emulator, which cuts no sum: those on which no such number hangs.
 const USUAL: f64 = 1e-4;
 
-/// Children of a node of each level; fewer nodes than beams at the first.
-const CHILDREN: [usize; 3] = [8, 5, 4];
-const LEAVES: usize = 8 * 5 * 4;
+/// Children of a node of the first levels; fewer nodes than beams at the first.
+const CHILDREN: [usize; 2] = [8, 5];
+/// Of the last: few, every leaf with a code of its own, or so many that one block does not select from all of them.
+const FEW: usize = 4;
+const MANY: usize = 1024;
 /// Tokens of the request's context: more than a run of keys, fewer than there is room for.
 const TOKENS: usize = 70;
 
 /// Sizes that are not multiples of the kernels' tiles where they may be others: plain, or with everything a decoder may
 /// have beside: key groups, values apart from keys, a slice a layer, scores by distance, probabilities over children.
 fn shape(precision: Precision, plain: bool) -> Shape {
+    let wide = !plain && precision == Precision::Bf16;
     Shape {
         precision,
         width: 256,
@@ -48,7 +51,7 @@ fn shape(precision: Precision, plain: bool) -> Shape {
         slices: if plain { vec![0, 0] } else { vec![1, 0] },
         shared: plain,
         distances: if plain { 0 } else { 5 },
-        codes: vec![8, 48, LEAVES],
+        codes: vec![8, 48, if wide { MANY } else { 40 * FEW }],
         context: TOKENS + 13,
         beams: 24,
         scale: if plain { 1.0 } else { 0.5 },
@@ -56,16 +59,25 @@ fn shape(precision: Precision, plain: bool) -> Shape {
     }
 }
 
+fn children(shape: &Shape) -> [usize; 3] {
+    [CHILDREN[0], CHILDREN[1], if shape.codes[2] == MANY { MANY } else { FEW }]
+}
+
+fn leaves(shape: &Shape) -> u32 {
+    children(shape).iter().product::<usize>() as u32
+}
+
 fn trie(shape: &Shape) -> TrieLevels {
     let mut nodes = 1;
     let level = |(children, codes): (&usize, &usize)| {
-        let (before, apart) = (nodes, codes / (nodes * children));
+        let before = nodes;
         nodes *= children;
         let offsets = (0..=before).map(|node| (node * children) as u32).collect();
-        TrieLevel { offsets, codes: (0..nodes).map(|node| (node * apart) as u32).collect() }
+        let code = |node: usize| (node % codes * (codes / nodes).max(1)) as u32;
+        TrieLevel { offsets, codes: (0..nodes).map(code).collect() }
     };
-    let levels = CHILDREN.iter().zip(&shape.codes).map(level).collect();
-    TrieLevels { levels, labels: (0..LEAVES as u32).collect() }
+    let levels = children(shape).iter().zip(&shape.codes).map(level).collect();
+    TrieLevels { levels, labels: (0..leaves(shape)).collect() }
 }
 
 /// A decoder of drawn numbers, none of them a one where a one would hide something.
@@ -111,7 +123,7 @@ fn asked(shape: &Shape, all: bool) -> Asked {
         bits
     };
     let alive = (!all).then(|| [CHILDREN[0], CHILDREN[0] * CHILDREN[1]].iter().map(without).collect());
-    let labels = (0..LEAVES as u32).map(|leaf| if !all && leaf % 5 == 2 { NONE } else { leaf }).collect();
+    let labels = (0..leaves(shape)).map(|leaf| if !all && leaf % 5 == 2 { NONE } else { leaf }).collect();
     Asked { context, alive, labels }
 }
 
@@ -166,7 +178,7 @@ pub fn run(engine: &Engine, checked: &mut Checked) {
             (true, Precision::E4m3) => "by our products",
             (true, Precision::Bf16) => "plain",
             (false, Precision::E4m3) => "by cuBLASLt, groups, slices, distances",
-            (false, Precision::Bf16) => "groups, slices, distances",
+            (false, Precision::Bf16) => "many candidates, groups, slices, distances",
         };
         let case = format!("{precision:?}, {kind}, {} beams, context {TOKENS}", shape.beams);
         let found = match Blas::open(engine) {

@@ -49,6 +49,8 @@ pub struct HostedState {
     pub name: Name,
     /// Why it takes no calls; `None` when it does.
     pub waiting: Option<String>,
+    /// What its model serves from, and why; `None` without a model or before it is loaded.
+    pub from: Option<String>,
 }
 
 /// A list that cannot be hosted.
@@ -152,6 +154,10 @@ impl Host {
                 State::Running(pool) if pool.stage().ready() => None,
                 State::Running(_) => Some("it is stopping".to_owned()),
                 State::Failed(why) => Some(why.clone()),
+            },
+            from: match &hosted.state {
+                State::Running(pool) => pool.serves_from().map(|(from, why)| format!("{}: {why}", from.as_str())),
+                State::Starting | State::Failed(_) => None,
             },
         };
         self.pools().iter().map(state).collect()

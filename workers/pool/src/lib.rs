@@ -24,3 +24,4 @@ mod worker;
 pub use error::PoolError;
 pub use host::{Host, HostedState, ListedTwice};
 pub use pool::Pool;
+pub use recmesh_models::retrieval::ServesFrom;

@@ -26,6 +26,7 @@ use recmesh_contract::{
     Call, Failure, Name, Quantized, Stage, Work,
     config::{PoolConfig, PoolParams},
 };
+use recmesh_models::retrieval::ServesFrom;
 use recmesh_store::Store;
 use recmesh_telemetry::{PoolMetrics, PoolRecorder};
 
@@ -46,6 +47,8 @@ const WARM_UP: Duration = Duration::from_secs(60);
 pub struct Pool {
     handle: Arc<Handle>,
     warm_up: Work,
+    /// What its model serves from, and why.
+    from: Option<(ServesFrom, String)>,
     system: System,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -62,11 +65,13 @@ impl Pool {
             tracing::info!(pool = %config.name, precision = precision.as_str(), "quantization: {message}");
             metrics.of(config.name.as_str()).serves(precision.as_str(), served_bytes);
         }
-        if let Some((from, why)) = from {
+        if let Some((from, why)) = &from {
             tracing::info!(pool = %config.name, device = from.as_str(), why, "the model serves from here");
             metrics.of(config.name.as_str()).serves_from(from.as_str(), params.engines.max(1));
         }
-        Self::over(config.name.clone(), params, engine, warm_up, metrics)
+        let mut pool = Self::over(config.name.clone(), params, engine, warm_up, metrics)?;
+        pool.from = from;
+        Ok(pool)
     }
 
     /// A pool over a given engine.
@@ -85,13 +90,19 @@ impl Pool {
         let lines = addresses.into_iter().map(|address| Line { address, gate: gate() }).collect();
         let handle =
             Handle { name, lines, warm: AtomicBool::new(false), next: AtomicUsize::new(0), recorder: recorder.clone() };
-        Ok(Self { handle: Arc::new(handle), warm_up, system, thread: Mutex::new(Some(thread)) })
+        Ok(Self { handle: Arc::new(handle), warm_up, from: None, system, thread: Mutex::new(Some(thread)) })
     }
 
     /// The stage that callers hold; it outlives the pool and then refuses.
     #[must_use]
     pub fn stage(&self) -> Arc<dyn Stage> {
         Arc::clone(&self.handle) as Arc<dyn Stage>
+    }
+
+    /// What its model serves from, and why; `None` without a model.
+    #[must_use]
+    pub fn serves_from(&self) -> Option<(ServesFrom, &str)> {
+        self.from.as_ref().map(|(from, why)| (*from, why.as_str()))
     }
 
     /// The pool's name.

@@ -65,8 +65,11 @@ impl GemmTable {
     /// Its rows, in order.
     #[must_use]
     pub fn json(&self) -> Value {
-        let name = |chosen: &Multiplier| NAMES.iter().find(|(_, known)| known == chosen).map(|(name, _)| *name);
-        let row = |(&(out, [m, n, k]), chosen): (&(&str, [usize; 3]), &Multiplier)| json!({"out": out, "m": m, "n": n, "k": k, "chosen": name(chosen)});
+        let name = |chosen: Multiplier| NAMES.iter().find(|(_, known)| *known == chosen).map(|(name, _)| *name);
+        let row = |(key, chosen): (&(&str, [usize; 3]), &Multiplier)| {
+            let (out, [m, n, k]) = *key;
+            json!({"out": out, "m": m, "n": n, "k": k, "chosen": name(*chosen)})
+        };
         self.0.iter().map(row).collect()
     }
 

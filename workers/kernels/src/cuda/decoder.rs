@@ -34,6 +34,10 @@ pub use weights::{DecoderWeights, Given, Map, Norm, Source, TrieLevel, TrieLevel
 /// Folded rows of a block of cross-attention.
 const FOLDED: usize = 64;
 
+/// Candidates that one block selects from; more are narrowed by as many blocks first. Nobody has measured where the two
+/// ways meet.
+const PART: usize = 16 * 1024;
+
 /// Which nodes a search walks: what tells captures of one decoder apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Walk {
@@ -69,6 +73,8 @@ pub struct Decoder {
     logits: CudaSlice<f32>,
     keys: CudaSlice<u64>,
     slots: CudaSlice<u32>,
+    part_keys: CudaSlice<u64>,
+    part_places: CudaSlice<u32>,
     mixed: Rows,
     last: Rows,
     plans: Plans,
@@ -110,6 +116,7 @@ impl Decoder {
         let children: Vec<u32> = weights.levels.iter().map(|level| level.children).collect();
         let most = children.iter().copied().max().unwrap_or(0) as usize;
         let codes = shape.codes.iter().copied().max().unwrap_or(0);
+        let parts = weights.levels.iter().map(|level| parts(engine, level, beams)).max().unwrap_or(1);
         Ok(Self {
             memory: Memory::new(engine, shape, &children, &weights.labels)?,
             past,
@@ -124,6 +131,8 @@ impl Decoder {
             logits: engine.zeros(beams * codes)?,
             keys: engine.zeros(most)?,
             slots: engine.zeros(beams + 1)?,
+            part_keys: engine.zeros(parts * beams)?,
+            part_places: engine.zeros(parts * beams)?,
             mixed: Rows::room(engine, precision, beams, width)?,
             last: Rows::room(engine, Precision::Bf16, beams, width)?,
             plans,
@@ -337,6 +346,37 @@ impl Decoder {
         let (mut next_codes, mut rest) = after[0].0.split_at_mut(beams);
         let (mut next_nodes, mut next_scores) = rest.split_at_mut(beams);
         let mut found = self.memory.state.slice_mut(COUNT..=COUNT);
+        let parts = parts(engine, now, rows);
+        if parts > 1 {
+            launch!(
+                engine,
+                "beam_narrow",
+                grid((parts, 1, 1), 1024, 0),
+                [&self.keys, &self.slots, &mut self.part_keys, &mut self.part_places, &count, &best, children]
+            )?;
+            let parts = parts as u32;
+            return launch!(
+                engine,
+                "beam_select_parts",
+                grid((1, 1, 1), 1024, 0),
+                [
+                    &self.part_keys,
+                    &self.part_places,
+                    &self.slots,
+                    offsets,
+                    child_codes,
+                    &nodes,
+                    &mut parents,
+                    &mut next_codes,
+                    &mut next_nodes,
+                    &mut next_scores,
+                    &mut found,
+                    &count,
+                    &best,
+                    &parts
+                ]
+            );
+        }
         launch!(
             engine,
             "beam_select",
@@ -358,6 +398,12 @@ impl Decoder {
             ]
         )
     }
+}
+
+/// In how many parts the candidates of so many beams are narrowed before the best are selected.
+fn parts(engine: &Engine, level: &LevelWeights, rows: usize) -> usize {
+    let candidates = (rows * level.widest as usize).min(level.children as usize);
+    candidates.div_ceil(PART).clamp(1, engine.device().multiprocessors.max(1) as usize)
 }
 
 /// Where memory lies that a kernel may also be told it has not. Everything is on the engine's one stream.

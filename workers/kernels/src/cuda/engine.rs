@@ -19,11 +19,13 @@ use super::modules::{self, Origin, SOURCES};
 use super::{CudaError, Device};
 
 /// Every entry that is launched, with its file.
-pub(super) const ENTRIES: [(&str, &str); 25] = [
+pub(super) const ENTRIES: [(&str, &str); 27] = [
     ("beam_attention", "beam_attention_64"),
     ("beam_attention", "beam_attention_128"),
     ("beam_step", "beam_score"),
     ("beam_step", "beam_select"),
+    ("beam_step", "beam_narrow"),
+    ("beam_step", "beam_select_parts"),
     ("cross_attention", "cross_attention_64"),
     ("cross_attention", "cross_attention_128"),
     ("embedding_gather", "embedding_gather_bf16"),

@@ -2,7 +2,8 @@
 //!
 //! In: packed tiles as they are. Out: sums of 2 × 2 tiles; the instruction takes denormals for zero. A process asks the
 //! kernel for the tiles' memory once; where that is refused, or the processor has no tiles, [`allowed`] says no and a
-//! level below is used. Never run on a processor that has them.
+//! level below is used. Run on an emulated processor that has them
+//! (`make test-isa`), never on a real one.
 
 #![allow(unsafe_code)] // Instructions that have no stable intrinsics.
 

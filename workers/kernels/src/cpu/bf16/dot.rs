@@ -1,7 +1,7 @@
 //! Steps with `VDPBF16PS`: two products of a pair and two additions a lane.
 //!
-//! In: packed tiles as they are. Out: sums; the instruction takes denormals for zero. Never run on a processor that has
-//! it.
+//! In: packed tiles as they are. Out: sums; the instruction takes denormals for zero. Run on an
+//! emulated processor that has it (`make test-isa`), never on a real one.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32,

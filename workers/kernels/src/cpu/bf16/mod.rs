@@ -21,7 +21,7 @@
 //! result `2⁻¹²⁶`. Infinities and NaN come out as they would from exact sums, but for a denormal times an infinity,
 //! which is NaN where denormals are zero. AVX2 and AVX-512 without bf16 instructions agree in bits.
 //!
-//! The levels with bf16 instructions have not run on a processor that has them.
+//! The levels with bf16 instructions have run on an emulated processor (`make test-isa`), never on a real one.
 
 #![allow(unsafe_code)] // Kernels take pointers; `product` proves that they stay within the slices.
 

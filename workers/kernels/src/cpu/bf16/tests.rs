@@ -5,6 +5,7 @@ use super::pack::{Of, pack_left, pack_right, words};
 use super::{Left, Right, matmul, peak, product, round, widen};
 use crate::buffer::Pool;
 use crate::cpu::Level;
+use crate::cpu::level::Kind;
 use crate::cpu::matmul::Output;
 use crate::noise;
 
@@ -236,4 +237,11 @@ fn bf16_peak_counts_what_it_runs() {
         assert_eq!(counted[0].is_none(), level == Level::PORTABLE);
         assert_eq!(counted[1], counted[0].map(|once| 3 * once));
     }
+}
+
+/// On the emulated processor the tests above are vacuous for tiles unless they are found.
+#[test]
+#[ignore = "needs a processor with AMX: make test-isa has one"]
+fn bf16_finds_tiles() {
+    assert_eq!(Level::detect().kind(), Kind::Amx);
 }

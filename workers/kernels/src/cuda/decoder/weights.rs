@@ -113,6 +113,8 @@ pub(super) struct LevelWeights {
     pub offsets: CudaSlice<u32>,
     pub codes: CudaSlice<u32>,
     pub children: u32,
+    /// Children of the node that has most.
+    pub widest: u32,
 }
 
 /// A decoder's weights and trie on the device.
@@ -218,6 +220,7 @@ impl DecoderWeights {
                 offsets: engine.upload(&below.offsets)?,
                 codes: engine.upload(&below.codes)?,
                 children: below.codes.len() as u32,
+                widest: below.offsets.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max().unwrap_or(0),
             });
         }
         let positions: Vec<u32> = (0..shape.context as u32).collect();
