@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use recmesh_contract::{Candidate, DeviceWork, Failure, ItemIndex, Query, Recommend, Ties};
 use recmesh_kernels::cuda::{
-    Blas, CudaError, Decoder, DecoderWeights, Device, Engine, Found, Given, Graphs, Map, Norm, Precision, Request,
-    Shape, Source, TrieLevel, TrieLevels, Walk,
+    Blas, CudaError, Decoder, DecoderWeights, Device, Engine, Found, GemmTable, Given, Graphs, Map, Norm, Precision,
+    Request, Shape, Source, TrieLevel, TrieLevels, Walk,
 };
 use recmesh_kernels::{ParamId, Tape};
 
@@ -52,6 +52,8 @@ pub struct DeviceServer {
 struct Shared {
     engine: Engine,
     weights: Arc<DecoderWeights>,
+    /// Whose product each shape gets, as the first search timed it: all forks multiply alike, and agree in bits.
+    products: GemmTable,
     /// The one that was made to see that there is room; the first fork that works takes it.
     spare: Mutex<Option<Running>>,
 }
@@ -67,9 +69,9 @@ struct Running {
 }
 
 impl Running {
-    fn new(engine: Engine, weights: &Arc<DecoderWeights>) -> Result<Self, CudaError> {
+    fn new(engine: Engine, weights: &Arc<DecoderWeights>, products: GemmTable) -> Result<Self, CudaError> {
         let missing = || CudaError::new("products in bf16", "there is no cuBLASLt library (libcublasLt.so)");
-        let blas = Blas::open(&engine)?.ok_or_else(missing)?;
+        let blas = Blas::open(&engine)?.ok_or_else(missing)?.with_table(products);
         let mut decoder = Decoder::new(&engine, &blas, Arc::clone(weights))?;
         let (mut graphs, mut uncaptured) = (Graphs::default(), None);
         for walk in [Walk::Open, Walk::Restricted] {
@@ -103,8 +105,9 @@ impl DeviceServer {
         let trie = trie(model, &masks);
         let engine = Engine::open(device)?;
         let weights = Arc::new(DecoderWeights::new(&engine, &shape, &trie, &mut Trained(model))?);
-        let spare = Mutex::new(Some(Running::new(engine.fork()?, &weights)?));
-        let shared = Arc::new(Shared { engine, weights, spare });
+        let first = Running::new(engine.fork()?, &weights, GemmTable::default())?;
+        let products = first.decoder.chosen().clone();
+        let shared = Arc::new(Shared { engine, weights, products, spare: Mutex::new(Some(first)) });
         Ok(Self::over(Server::new(model.clone()), shared, masks))
     }
 
@@ -133,7 +136,7 @@ impl DeviceServer {
                 let spare = shared.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let made = match spare {
                     Some(spare) => spare,
-                    None => Running::new(shared.engine.fork()?, &shared.weights)?,
+                    None => Running::new(shared.engine.fork()?, &shared.weights, shared.products.clone())?,
                 };
                 work.trouble.clone_from(&made.uncaptured);
                 running.insert(made)
