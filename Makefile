@@ -51,7 +51,8 @@ cuda: ## compile the CUDA kernels for sm_90a and run them on a CPU emulator; nee
 	python3 workers/kernels/cuda/compile.py
 	python3 workers/kernels/cuda/emulate.py
 
-EMULATED = $(TARGET)/emulated-driver
+# Absolute, since tests run in the folders of their crates.
+EMULATED = $(abspath $(TARGET))/emulated-driver
 
 test-cuda: ## the CUDA side on an emulated driver: no device; needs python3 and g++
 	$(CARGO) test -p recmesh-kernels --features cuda --lib --bin recmesh-gpu-suite -- cuda:: date::
