@@ -14,7 +14,7 @@ use std::fs;
 use std::hint::black_box;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,7 +22,7 @@ use recmesh_contract::config::{
     AdamW, Checkpoint, EarlyStopping, NoParams, Optimizer, Precision, SasRec as Config, Schedule, SoftmaxLoss,
     TrainingParams,
 };
-use recmesh_contract::{Candidate, Progress, Query, Recommend, Reporter, Ties};
+use recmesh_contract::{Candidate, ItemIndex, Progress, Query, Recommend, Reporter, Ties};
 use recmesh_kernels::share;
 use recmesh_learning::{Run, train};
 use recmesh_models::retrieval::{SasRec, SequenceExample};
@@ -153,20 +153,23 @@ fn steps(folder: &Path, count: usize, dropout: f64, precision: Precision) -> Res
     finish(json!({ "losses": losses }))
 }
 
-/// The ten best of all items for 128 users, each thread with a fork of the recommender and half of the users.
+/// The ten best of all items for 128 users.
 fn inference(folder: &Path, count: usize) -> Result<()> {
     let (model, examples) = written(folder, 0.0)?;
-    let first = model.recommender();
-    let mut forks: Vec<Box<dyn Recommend>> = (0..THREADS).map(|_| first.fork()).collect();
-    let queries: Vec<Query<'_>> = examples
-        .iter()
-        .map(|example| {
-            let history = &example.items[1..];
-            Query { history, exclude: &[], allowed: None, k: K, ties: Ties::ByIndex }
-        })
-        .collect();
-    let part = SEQUENCES / THREADS;
-    let mut answers: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); THREADS];
+    let histories = examples.iter().map(|example| &example.items[1..]);
+    answer(&*model.recommender(), &queries(histories, K), count)
+}
+
+/// Asks for the `k` best after each history.
+fn queries<'a>(histories: impl Iterator<Item = &'a [ItemIndex]>, k: usize) -> Vec<Query<'a>> {
+    histories.map(|history| Query { history, exclude: &[], allowed: None, k, ties: Ties::ByIndex }).collect()
+}
+
+/// Rounds over all queries, each thread with a fork of the recommender and its share of them.
+fn answer(model: &dyn Recommend, queries: &[Query<'_>], count: usize) -> Result<()> {
+    let part = queries.len().div_ceil(THREADS);
+    let mut forks: Vec<Box<dyn Recommend>> = queries.chunks(part).map(|_| model.fork()).collect();
+    let mut answers: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); forks.len()];
     tell("ready")?;
     answer_lines(count, || {
         let pieces = forks.iter_mut().zip(queries.chunks(part)).zip(&mut answers).collect();
@@ -174,10 +177,10 @@ fn inference(folder: &Path, count: usize) -> Result<()> {
         share(THREADS, pieces, |((fork, queries), answer): ((&mut Box<dyn Recommend>, _), &mut Vec<_>)| {
             match fork.recommend(queries) {
                 Ok(found) => *answer = found,
-                Err(failure) => *failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(failure),
+                Err(failure) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure),
             }
         });
-        let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         ensure!(failed.is_none(), "a recommender failed: {failed:?}");
         black_box(&answers);
         Ok(())

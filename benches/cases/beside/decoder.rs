@@ -6,20 +6,17 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::hint::black_box;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use recmesh_catalog::{Catalog, CatalogItem, write};
 use recmesh_contract::config::{CodeLoss, Decode, LazyDecoder as Config};
-use recmesh_contract::{Candidate, Query, Recommend, Ties};
-use recmesh_kernels::share;
 use recmesh_models::retrieval::LazyDecoder;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::random::Random;
-use super::{K, THREADS, answer_lines, finish, tell};
+use super::{K, answer, queries};
 
 const ITEMS: usize = 18_000;
 const CODES: usize = 256;
@@ -42,32 +39,7 @@ pub fn run(folder: &Path, count: usize, beams: u32, requests: usize) -> Result<(
         "layers": config.layers, "contextLayers": config.context_layers, "kvLayers": config.kv_layers });
     fs::write(folder.join("batch.json"), serde_json::to_vec(&batch)?).context("writing the requests")?;
 
-    let queries: Vec<Query<'_>> = histories
-        .iter()
-        .map(|history| Query { history, exclude: &[], allowed: None, k, ties: Ties::ByIndex })
-        .collect();
-    let part = requests.div_ceil(THREADS);
-    let mut forks: Vec<Box<dyn Recommend>> = (0..THREADS.min(requests)).map(|_| model.recommender()).collect();
-    let mut answers: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); forks.len()];
-    tell("ready")?;
-    answer_lines(count, || {
-        let pieces = forks.iter_mut().zip(queries.chunks(part)).zip(&mut answers).collect();
-        let failed = Mutex::new(None);
-        share(THREADS, pieces, |((fork, queries), answer): ((&mut Box<dyn Recommend>, _), &mut Vec<_>)| {
-            match fork.recommend(queries) {
-                Ok(found) => *answer = found,
-                Err(failure) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure),
-            }
-        });
-        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        ensure!(failed.is_none(), "a recommender failed: {failed:?}");
-        black_box(&answers);
-        Ok(())
-    })?;
-    let best = |of: fn(&Candidate) -> Value| -> Vec<Vec<Value>> {
-        answers.iter().flatten().map(|answer| answer.iter().map(of).collect()).collect()
-    };
-    finish(json!({ "items": best(|found| found.item.into()), "scores": best(|found| found.score.into()) }))
+    answer(&*model.recommender(), &queries(histories.iter().map(Vec::as_slice), k), count)
 }
 
 fn catalog(folder: &Path, random: &mut Random) -> Result<Arc<Catalog>> {
