@@ -11,18 +11,17 @@
 
 use std::ops::Range;
 
-use super::softmax_loss::{CHUNK, LARGEST_SUM, Row, SUMMED, rows_at_once, weights_of};
+use super::softmax_loss::{CHUNK, LARGEST_SUM, Row, SUMMED, exponentials, raise, rows_at_once, weights_of};
 use crate::ParamId;
 use crate::buffer::{Buffer, Pool};
+use crate::cpu::Level;
 use crate::cpu::bf16::pack::{
     DEPTH, Of, SIDE, TILE, pack_left, pack_right, pairs_of_columns, pairs_of_rows, turn, words,
 };
 use crate::cpu::bf16::{Left, Right, product};
 use crate::cpu::elementwise::{add_scaled, scale, scale_in_place};
-use crate::cpu::exp::exp;
 use crate::cpu::matmul::Output;
-use crate::cpu::reduce::{LANES, fold_sum, max_of};
-use crate::cpu::{Level, kernel};
+use crate::cpu::reduce::{LANES, fold_sum};
 use crate::graph::{Forward, Value};
 
 /// Classes of a panel: whole tiles.
@@ -57,40 +56,6 @@ struct Scratch {
     right: Buffer,
 }
 
-kernel! {
-    /// Logits of rows over `width` classes become `e^(logit − shift)`, added to the rows' lanes. The first panel sets the
-    /// shift.
-    fn exponentials<S>(logits: &mut [f32], rows: &mut [Row], width: usize, first: bool) {
-        for (logits, row) in logits.chunks_exact_mut(width).zip(rows) {
-            if first {
-                row.shift = max_of(logits);
-            }
-            let shift = row.shift;
-            let (body, tail) = logits.as_chunks_mut::<LANES>();
-            for chunk in body {
-                for (value, lane) in chunk.iter_mut().zip(&mut row.lanes) {
-                    *value = exp::<S>(*value - shift);
-                    *lane += *value;
-                }
-            }
-            for (lane, value) in row.lanes.iter_mut().zip(tail) {
-                *value = exp::<S>(*value - shift);
-                *lane += *value;
-            }
-        }
-    }
-}
-
-kernel! {
-    /// Raises the shifts to the largest logit of a panel.
-    fn raise<S>(logits: &[f32], rows: &mut [Row], width: usize) {
-        for (logits, row) in logits.chunks_exact(width).zip(rows) {
-            let max = max_of(logits);
-            row.shift = if max > row.shift { max } else { row.shift };
-        }
-    }
-}
-
 impl Chunk<'_> {
     fn rows(&self) -> usize {
         self.targets.len()
@@ -117,7 +82,7 @@ impl Chunk<'_> {
         states.fill(Row::START);
         for panel in self.panels(0..self.classes) {
             self.logits(memory, pool, panel.clone());
-            raise(self.level, &memory.logits[..self.rows() * panel.len()], states, panel.len());
+            raise(self.level, &memory.logits[..self.rows() * panel.len()], states, panel.len(), panel.len());
         }
         self.summed(memory, pool, states, dx, false);
     }
@@ -143,7 +108,7 @@ impl Chunk<'_> {
                         state.target = logit;
                     }
                 }
-                exponentials(self.level, logits, states, width, shifting && panel.start == 0);
+                exponentials(self.level, logits, states, width, width, shifting && panel.start == 0);
                 self.keep(memory, &panel, &group);
                 if (panel.start / PANEL + 1).is_multiple_of(SUMMED) || panel.end == self.classes {
                     for state in states.iter_mut() {

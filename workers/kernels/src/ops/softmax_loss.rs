@@ -110,9 +110,10 @@ kernel! {
 }
 
 kernel! {
-    /// Logits of rows over a panel become `e^(logit − shift)`, added to the rows' lanes. The first panel sets the shift.
-    fn exponentials<S>(logits: &mut [f32], rows: &mut [Row], width: usize, first: bool) {
-        for (logits, row) in logits.chunks_exact_mut(PANEL).zip(rows) {
+    /// Logits of rows over a panel, `pitch` apart, become `e^(logit − shift)`, added to the rows' lanes. The first panel sets
+    /// the shift.
+    pub(super) fn exponentials<S>(logits: &mut [f32], rows: &mut [Row], pitch: usize, width: usize, first: bool) {
+        for (logits, row) in logits.chunks_exact_mut(pitch).zip(rows) {
             let logits = &mut logits[..width];
             if first {
                 row.shift = max_of(logits);
@@ -134,9 +135,9 @@ kernel! {
 }
 
 kernel! {
-    /// Raises the shifts to the largest logit of a panel.
-    fn raise<S>(logits: &[f32], rows: &mut [Row], width: usize) {
-        for (logits, row) in logits.chunks_exact(PANEL).zip(rows) {
+    /// Raises the shifts to the largest logit of a panel, whose rows are `pitch` apart.
+    pub(super) fn raise<S>(logits: &[f32], rows: &mut [Row], pitch: usize, width: usize) {
+        for (logits, row) in logits.chunks_exact(pitch).zip(rows) {
             let max = max_of(&logits[..width]);
             row.shift = if max > row.shift { max } else { row.shift };
         }
@@ -172,7 +173,7 @@ impl Chunk<'_> {
             pack(self.level, &mut memory.packed, rows, self.dim);
             let logits = &mut memory.exponentials[..self.rows() * PANEL];
             self.logits(logits, &memory.packed, 0, self.rows());
-            raise(self.level, logits, states, width);
+            raise(self.level, logits, states, PANEL, width);
         }
         self.summed(memory, keep, states, false);
     }
@@ -198,7 +199,7 @@ impl Chunk<'_> {
                         state.target = logits[at];
                     }
                 }
-                exponentials(self.level, logits, states, width, shifting && first == 0);
+                exponentials(self.level, logits, states, PANEL, width, shifting && first == 0);
             }
             if (first / PANEL + 1).is_multiple_of(SUMMED) || first + width == classes {
                 for state in states.iter_mut() {
