@@ -10,19 +10,13 @@ Never judges.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import shlex
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
-from step_torch import KEEP, Side, in_turns, spread
+import turns
 
 CODES = 8192
 
@@ -104,69 +98,45 @@ def numpy_step(way, data):
     return {"masked": masked, "legal": gathered}[way], f"numpy {np.__version__}"
 
 
-def theirs(folder, count, way, threads):
-    """The peer's side; the protocol of ours."""
-    library, kind, *compiled = way.split("-")
-    data = read(folder)
-    step, name = numpy_step(kind, data) if library == "numpy" else torch_step(kind, data, threads, bool(compiled))
+def theirs(args):
+    """The peer's side."""
+    library, kind, *compiled = args.way.split("-")
+    data = read(args.theirs)
+    step, name = numpy_step(kind, data) if library == "numpy" else torch_step(kind, data, args.threads, bool(compiled))
     found = step()
-    print("ready", flush=True)
-    for _ in range(count):
-        sys.stdin.readline()
-        start = time.perf_counter()
+
+    def work():
+        nonlocal found
         found = step()
-        print(time.perf_counter() - start, flush=True)
-    beams = [list(beam) for beam in zip(*(part.tolist() for part in found))]
-    print(json.dumps({"beams": beams, "name": f"{name} {' '.join([kind, *compiled])}"}), flush=True)
+
+    def outcome():
+        beams = [list(beam) for beam in zip(*(part.tolist() for part in found))]
+        return {"beams": beams, "name": f"{name} {' '.join([kind, *compiled])}"}
+
+    turns.serve(args.rounds, work, outcome)
 
 
 def compare(args, way, logits):
-    cores = {int(core) for core in args.cores.split(",")} if args.cores else None
-    count = str(args.warm + args.rounds)
     with tempfile.TemporaryDirectory() as folder:
-        ours = Side([*shlex.split(args.ours), "beam", folder, count, str(logits)], cores=cores).ready()
-        command = [args.python, __file__, "--theirs", folder, "--way", way, "--rounds", count]
-        other = Side([*command, "--threads", str(args.threads)], KEEP, cores).ready()
-        processor = in_turns(ours, other, args.warm, args.rounds)
-        us, them = ours.finish(), other.finish()
-    mine, peer = spread(ours.seconds[args.warm :]), spread(other.seconds[args.warm :])
+        ours = ["beam", folder, str(logits)]
+        us, them, row = turns.compare(args, ours, __file__, ["--theirs", folder, "--way", way])
     same = {tuple(beam[:2]) for beam in us["beams"]} & {tuple(beam[:2]) for beam in them["beams"]}
-    row = {"peer": them["name"], "spreadOfLogits": logits, "ours": mine, "theirs": peer}
-    row |= {"ratio": peer["median"] / mine["median"], "ratioOfFastest": peer["fastest"] / mine["fastest"]}
-    row["processorSeconds"] = dict(zip(("ours", "theirs"), processor))
-    row["sharedOfTheBest"] = len(same) / len(us["beams"])
+    row = {"peer": them["name"], "spreadOfLogits": logits, **row, "sharedOfTheBest": len(same) / len(us["beams"])}
     row["largestScoreDifference"] = max(abs(a[2] - b[2]) for a, b in zip(us["beams"], them["beams"], strict=True))
-    milliseconds = lambda side: " ".join(f"{1e3 * side[key]:8.3f}" for key in ("median", "fastest", "slowest"))
-    print(f"logits ±{logits:<4} {row['peer']:40} ours {milliseconds(mine)} ms   theirs {milliseconds(peer)} ms"
-          f"   ratio {row['ratio']:.2f} (fastest {row['ratioOfFastest']:.2f}, processor"
-          f" {processor[1] / max(processor[0], 1e-9):.2f})   shared {row['sharedOfTheBest']:.4f}"
-          f"   scores within {row['largestScoreDifference']:.1e}", flush=True)
-    return row
+    return turns.told(row, f"logits ±{logits:<4} {row['peer']:40}", turns.agreed(row))
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--ours", help="command of our side, up to and with --beside")
-    parser.add_argument("--python", default=sys.executable, help="a Python with torch and numpy")
-    parser.add_argument("--rounds", type=int, default=31)
-    parser.add_argument("--warm", type=int, default=3, help="rounds before those that count")
-    parser.add_argument("--cores", default="", help="as 0,1: both sides run on these cores only")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser = turns.arguments(rounds=31)
     parser.add_argument("--ways", default="torch-masked,torch-legal,torch-masked-compiled,torch-legal-compiled,"
                         "numpy-masked,numpy-legal")
     parser.add_argument("--logits", default="4,0.3", help="logits are uniform in plus and minus this")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--theirs", help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.theirs:
-        return theirs(args.theirs, args.rounds, args.way, args.threads)
+        return theirs(args)
     rows = [compare(args, way, float(logits)) for logits in args.logits.split(",") for way in args.ways.split(",")]
-    if args.out:
-        report = {"what": "beam step", "beams": 512, "codes": CODES, "items": 1_000_000, "threads": args.threads,
-                  "rounds": args.rounds, "date": datetime.date.today().isoformat(),
-                  "machine": platform.processor() or platform.machine(), "loadAverage": os.getloadavg(), "rows": rows}
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+    turns.write(args, rows, what="beam step", beams=512, codes=CODES, items=1_000_000)
 
 
 if __name__ == "__main__":

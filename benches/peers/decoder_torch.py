@@ -1,8 +1,8 @@
 """The lazy decoder in PyTorch at its best, and ours, in turns: constrained beam search over 18,000 items.
 
 In: our bench program (`micro`), which writes its weights, the items' codes and the histories to a folder; PyTorch reads
-them. Out: for each way of running PyTorch medians and spreads, the ratio, how many of the items found are the same and
-how far scores of equal rank lie apart, as text and with --out as JSON. Rounds alternate, ours and theirs.
+them. Out: for each way of running PyTorch (f32, bf16, eight bits) medians and spreads, the ratio, how many of the items
+found are the same and how far scores of equal rank lie apart, as text and with --out as JSON. Rounds alternate.
 
 PyTorch computes the context once, folds all beams of a request into the rows of one cross-attention, and looks legal
 children up in a dense table of nodes and codes: no loop over beams, no mask made per request, the last level keeps ten.
@@ -12,18 +12,15 @@ Histories are of equal length, so nothing is padded. Never judges.
 """
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import shlex
-import sys
 import tempfile
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
-from step_torch import KEEP, Side, in_turns, spread, tensors
+import turns
+
+# Ends of the names of maps between hidden rows.
+MAPS = ("qkv", "query", "output", "up", "down", "context.kv")
 
 
 class Trie:
@@ -46,12 +43,13 @@ class Trie:
             node = below
 
 
-def build(folder):
-    """The decoder by its parts, `decode` from histories to the best items and their scores, and what was asked."""
+def build(folder, int8=False):
+    """The decoder by its parts, `decode` from histories to the best items and their scores, and what was asked. `int8` has
+    the maps between hidden rows multiplied in eight bits; embeddings, norms, attention and heads stay as they are."""
     import torch
     from torch.nn import functional as F
 
-    w = {name: torch.from_numpy(value) for name, value in tensors(Path(folder) / "model.safetensors").items()}
+    w = {name: torch.from_numpy(value) for name, value in turns.tensors(Path(folder) / "model.safetensors").items()}
     batch = json.loads((Path(folder) / "batch.json").read_text())
     beams, k, heads = batch["beams"], batch["k"], batch["heads"]
     codes = torch.tensor(batch["codes"])
@@ -70,9 +68,15 @@ def build(folder):
     def norm(x, name):
         return F.rms_norm(x, (x.shape[-1],), w[f"{name}.gain"].view(-1), 1e-6)
 
+    between = [name for name in w if name.startswith(("context.", "layers.")) and name.endswith(MAPS)]
+    products = {name: turns.eight_bits(w[name]) for name in between} if int8 else {}
+
+    def linear(x, name):
+        return products[name](x) if int8 else F.linear(x, w[name])
+
     def ffn(x, name):
-        gate, value = F.linear(norm(x, f"{name}.norm"), w[f"{name}.up"]).chunk(2, -1)
-        return x + F.linear(F.silu(gate) * value, w[f"{name}.down"])
+        gate, value = linear(norm(x, f"{name}.norm"), f"{name}.up").chunk(2, -1)
+        return x + linear(F.silu(gate) * value, f"{name}.down")
 
     def split(x):
         """`[requests, rows, d]` to `[requests, heads, rows, head width]`."""
@@ -86,12 +90,12 @@ def build(folder):
         causal = place[None, :] > place[:, None]
         for at in range(batch["contextLayers"]):
             name = f"context.{at}.attention"
-            q, key, v = F.linear(norm(x, f"{name}.norm"), w[f"{name}.qkv"]).chunk(3, -1)
+            q, key, v = linear(norm(x, f"{name}.norm"), f"{name}.qkv").chunk(3, -1)
             bias = w[f"{name}.bias"][:, distance].masked_fill(causal, float("-inf"))
             seen = F.scaled_dot_product_attention(split(q), split(key), split(v), attn_mask=bias[None].to(q.dtype))
-            x = x + F.linear(seen.transpose(1, 2).flatten(2), w[f"{name}.output"])
+            x = x + linear(seen.transpose(1, 2).flatten(2), f"{name}.output")
             x = ffn(x, f"context.{at}.ffn")
-        parts = F.linear(x, w["context.kv"]).chunk(2 * batch["kvLayers"], -1)
+        parts = linear(x, "context.kv").chunk(2 * batch["kvLayers"], -1)
         part = lambda at, kind, what: split(norm(parts[2 * at + kind], f"context.kv.{at}.{what}"))
         # Newest first is distance 0.
         recency = (length - 1 - place).clamp(min=0)
@@ -102,12 +106,12 @@ def build(folder):
         for at in range(batch["layers"]):
             name = f"layers.{at}.cross"
             key, value = slices[at * batch["kvLayers"] // batch["layers"]]
-            q = split(F.linear(norm(x, f"{name}.norm"), w[f"{name}.query"]))
+            q = split(linear(norm(x, f"{name}.norm"), f"{name}.query"))
             bias = w[f"{name}.bias"][:, recency][None, :, None].to(q.dtype).expand(x.shape[0], heads, x.shape[1], -1)
             seen = F.scaled_dot_product_attention(q, key, value, attn_mask=bias)
-            x = x + F.linear(seen.transpose(1, 2).flatten(2), w[f"{name}.output"])
+            x = x + linear(seen.transpose(1, 2).flatten(2), f"{name}.output")
             name = f"layers.{at}.attention"
-            q, key, value = F.linear(norm(x, f"{name}.norm"), w[f"{name}.qkv"]).chunk(3, -1)
+            q, key, value = linear(norm(x, f"{name}.norm"), f"{name}.qkv").chunk(3, -1)
             past[at].append((key, value))
             # At most three keys a beam: sums over them are cheaper than an attention call a beam.
             q = q.unflatten(-1, (heads, width))
@@ -117,7 +121,7 @@ def build(folder):
                 weights[..., level, None] * value.unflatten(-1, (heads, width))
                 for level, (_, value) in enumerate(past[at])
             )
-            x = x + F.linear(seen.flatten(2), w[f"{name}.output"])
+            x = x + linear(seen.flatten(2), f"{name}.output")
             x = ffn(x, f"layers.{at}.ffn")
         return x
 
@@ -158,94 +162,55 @@ def build(folder):
     )
 
 
-def theirs(folder, count, compiled, dtype, threads):
-    """PyTorch's side; the protocol of ours."""
-    import resource
-
+def theirs(args):
+    """PyTorch's side."""
     import torch
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
-    if compiled:
+    if args.compiled:
         # Weights are constants: they are packed for the product once.
         import torch._inductor.config as inductor
 
         inductor.freezing = True
-    built = build(folder)
-    histories, decode = built.histories, built.decode
-    if compiled:
-        decode = torch.compile(decode, dynamic=False)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bf16"):
-        items, scores = decode(histories)
-        print("ready", flush=True)
-        for _ in range(count):
-            sys.stdin.readline()
-            start = time.perf_counter()
-            items, scores = decode(histories)
-            print(time.perf_counter() - start, flush=True)
-    outcome = {"items": items.tolist(), "scores": scores.tolist(), "torch": torch.__version__}
-    outcome["peakBytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(outcome), flush=True)
+    built = build(args.theirs, args.dtype == "int8")
+    decode = torch.compile(built.decode, dynamic=False) if args.compiled else built.decode
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "bf16"):
+        found = decode(built.histories)
+
+        def work():
+            nonlocal found
+            found = decode(built.histories)
+
+        def outcome():
+            items, scores = found
+            return {"items": items.tolist(), "scores": scores.tolist(), "torch": torch.__version__}
+
+        turns.serve(args.rounds, work, outcome)
 
 
-def agreement(us, them):
-    """Which items are the same, and how far scores of equal rank lie apart."""
-    shared = sum(len(set(a) & set(b)) for a, b in zip(us["items"], them["items"]))
-    return {
-        "sharedOfTheBest": shared / sum(map(len, us["items"])),
-        "largestScoreDifference": max(abs(x - y) for a, b in zip(us["scores"], them["scores"]) for x, y in zip(a, b)),
-    }
-
-
-def compare(args, what, way):
-    cores = {int(core) for core in args.cores.split(",")} if args.cores else None
-    compiled, dtype = way.startswith("compiled"), way.split("-")[1]
+def compare(args, side, way):
+    style, dtype = way.split("-")
     with tempfile.TemporaryDirectory() as folder:
-        count = str(args.warm + args.rounds)
-        ours = Side([*shlex.split(args.ours), what, folder, count, str(args.beams)], cores=cores).ready()
-        mode = ["--theirs", folder, "--dtype", dtype, "--threads", str(args.threads)] + ["--compiled"] * compiled
-        other = Side([args.python, __file__, "--rounds", count, *mode], KEEP, cores).ready()
-        processor = in_turns(ours, other, args.warm, args.rounds)
-        us, them = ours.finish(), other.finish()
-    mine, peer = spread(ours.seconds[args.warm :]), spread(other.seconds[args.warm :])
-    row = {"side": what, "requests": len(us["items"]), "beams": args.beams}
-    row |= {"peer": f"PyTorch {them['torch']} {dtype} {'compiled' if compiled else 'eager'}", "ours": mine, "theirs": peer}
-    row |= {"ratio": peer["median"] / mine["median"], "ratioOfFastest": peer["fastest"] / mine["fastest"]}
-    row["processorSeconds"] = dict(zip(("ours", "theirs"), processor))
-    row["peakBytes"] = {"ours": us["peakBytes"], "theirs": them["peakBytes"]}
-    row |= agreement(us, them)
-    milliseconds = lambda side: " ".join(f"{1e3 * side[key]:8.2f}" for key in ("median", "fastest", "slowest"))
-    print(f"{what:10} {row['peer']:34}  ours {milliseconds(mine)} ms   theirs {milliseconds(peer)} ms"
-          f"   ratio {row['ratio']:.2f} (fastest {row['ratioOfFastest']:.2f}, processor"
-          f" {processor[1] / max(processor[0], 1e-9):.2f})   shared {row['sharedOfTheBest']:.4f}"
-          f"   scores within {row['largestScoreDifference']:.1e}", flush=True)
-    return row
+        mode = ["--theirs", folder, "--dtype", dtype] + ["--compiled"] * (style == "compiled")
+        us, them, row = turns.compare(args, [side, folder, str(args.beams)], __file__, mode)
+    peer = f"PyTorch {them['torch']} {dtype} {style}"
+    row = {"side": side, "requests": len(us["items"]), "beams": args.beams, "peer": peer, **row, **turns.agreement(us, them)}
+    return turns.told(row, f"{side:16} {peer:34}", turns.agreed(row))
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--ours", help="command of our side, up to and with --beside")
-    parser.add_argument("--python", default=sys.executable, help="a Python with torch and numpy")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--warm", type=int, default=3, help="rounds before those that count")
+    parser = turns.arguments(rounds=15)
     parser.add_argument("--beams", type=int, default=128)
-    parser.add_argument("--cores", default="", help="as 0,1: both sides run on these cores only")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
-    parser.add_argument("--sides", default="decode,decode-one", help="16 requests a round, or one")
-    parser.add_argument("--ways", default="eager-f32,compiled-f32,eager-bf16,compiled-bf16")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--theirs", help=argparse.SUPPRESS)
+    parser.add_argument("--sides", default="decode,decode-one,decode-int8,decode-one-int8", help="16 requests a round, or one")
+    parser.add_argument("--ways", default="eager-f32,compiled-f32,eager-bf16,compiled-bf16,eager-int8")
     parser.add_argument("--dtype", default="f32", help=argparse.SUPPRESS)
     parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.theirs:
-        return theirs(args.theirs, args.rounds, args.compiled, args.dtype, args.threads)
-    rows = [compare(args, what, way) for what in args.sides.split(",") for way in args.ways.split(",")]
-    if args.out:
-        report = {"what": "decode", "threads": args.threads, "rounds": args.rounds,
-                  "date": datetime.date.today().isoformat(), "machine": platform.processor() or platform.machine(),
-                  "loadAverage": os.getloadavg(), "rows": rows}
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        return theirs(args)
+    rows = [compare(args, side, way) for side in args.sides.split(",") for way in args.ways.split(",")]
+    turns.write(args, rows, what="decode")
 
 
 if __name__ == "__main__":

@@ -10,19 +10,10 @@ how far scores of equal rank lie apart, as text and with --out as JSON. Never ju
     python3 benches/peers/decoder_transformers.py --ours "target/release/deps/micro-HASH --beside"
 """
 
-import argparse
-import datetime
-import json
-import os
-import platform
-import shlex
-import sys
 import tempfile
-import time
-from pathlib import Path
 
-from decoder_torch import agreement, build
-from step_torch import KEEP, Side, in_turns, spread
+import turns
+from decoder_torch import build
 
 
 def generator(built):
@@ -92,70 +83,46 @@ def generator(built):
     return answer, lambda sequences: [item[tuple(path)] for path in sequences[:, 1:].tolist()]
 
 
-def theirs(folder, count, threads):
-    """The peer's side; the protocol of ours."""
+def theirs(args):
+    """The peer's side."""
     import torch
     import transformers
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     transformers.logging.set_verbosity_error()
     with torch.inference_mode():
-        answer, items = generator(build(folder))
-        sequences, scores = answer()
-        print("ready", flush=True)
-        for _ in range(count):
-            sys.stdin.readline()
-            start = time.perf_counter()
-            sequences, scores = answer()
-            print(time.perf_counter() - start, flush=True)
-    outcome = {"items": [items(sequences)], "scores": [scores.tolist()]}
-    outcome["name"] = f"transformers {transformers.__version__} generate, PyTorch {torch.__version__} f32"
-    print(json.dumps(outcome), flush=True)
+        answer, items = generator(build(args.theirs))
+        found = answer()
+
+        def work():
+            nonlocal found
+            found = answer()
+
+        def outcome():
+            sequences, scores = found
+            name = f"transformers {transformers.__version__} generate, PyTorch {torch.__version__} f32"
+            return {"items": [items(sequences)], "scores": [scores.tolist()], "name": name}
+
+        turns.serve(args.rounds, work, outcome)
 
 
-def compare(args, beams):
-    cores = {int(core) for core in args.cores.split(",")} if args.cores else None
-    count = str(args.warm + args.rounds)
+def compare(args, side, beams):
     with tempfile.TemporaryDirectory() as folder:
-        ours = Side([*shlex.split(args.ours), "decode-one", folder, count, str(beams)], cores=cores).ready()
-        command = [args.python, __file__, "--theirs", folder, "--rounds", count, "--threads", str(args.threads)]
-        other = Side(command, KEEP, cores).ready()
-        processor = in_turns(ours, other, args.warm, args.rounds)
-        us, them = ours.finish(), other.finish()
-    mine, peer = spread(ours.seconds[args.warm :]), spread(other.seconds[args.warm :])
-    row = {"peer": them["name"], "requests": 1, "beams": beams, "ours": mine, "theirs": peer}
-    row |= {"ratio": peer["median"] / mine["median"], "ratioOfFastest": peer["fastest"] / mine["fastest"]}
-    row["processorSeconds"] = dict(zip(("ours", "theirs"), processor))
-    row |= agreement(us, them)
-    milliseconds = lambda side: " ".join(f"{1e3 * side[key]:8.2f}" for key in ("median", "fastest", "slowest"))
-    print(f"beam {beams:<4} {row['peer']}  ours {milliseconds(mine)} ms   theirs {milliseconds(peer)} ms"
-          f"   ratio {row['ratio']:.2f} (fastest {row['ratioOfFastest']:.2f}, processor"
-          f" {processor[1] / max(processor[0], 1e-9):.2f})   shared {row['sharedOfTheBest']:.4f}"
-          f"   scores within {row['largestScoreDifference']:.1e}", flush=True)
-    return row
+        us, them, row = turns.compare(args, [side, folder, str(beams)], __file__, ["--theirs", folder])
+    row = {"side": side, "peer": them["name"], "requests": 1, "beams": beams, **row, **turns.agreement(us, them)}
+    return turns.told(row, f"{side:16} beam {beams:<4} {row['peer']}", turns.agreed(row))
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--ours", help="command of our side, up to and with --beside")
-    parser.add_argument("--python", default=sys.executable, help="a Python with torch, transformers and numpy")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--warm", type=int, default=3, help="rounds before those that count")
+    parser = turns.arguments(rounds=15, python="a Python with torch, transformers and numpy")
+    parser.add_argument("--sides", default="decode-one", help="of ours: decode-one-int8 serves in eight bits")
     parser.add_argument("--beams", default="8,32,128")
-    parser.add_argument("--cores", default="", help="as 0,1: both sides run on these cores only")
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch; our request runs on one")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--theirs", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.theirs:
-        return theirs(args.theirs, args.rounds, args.threads)
-    rows = [compare(args, int(beams)) for beams in args.beams.split(",")]
-    if args.out:
-        report = {"what": "constrained beam search", "threads": args.threads, "rounds": args.rounds,
-                  "date": datetime.date.today().isoformat(), "machine": platform.processor() or platform.machine(),
-                  "loadAverage": os.getloadavg(), "rows": rows}
-        args.out.write_text(json.dumps(report, indent=2) + "\n")
+        return theirs(args)
+    rows = [compare(args, side, int(beams)) for side in args.sides.split(",") for beams in args.beams.split(",")]
+    turns.write(args, rows, what="constrained beam search")
 
 
 if __name__ == "__main__":

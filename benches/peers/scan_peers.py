@@ -29,7 +29,7 @@ import faiss
 import numpy as np
 from usearch.index import Index, MetricKind, search
 
-from step_torch import Side, spread
+from turns import Side, spread
 
 K = 10
 

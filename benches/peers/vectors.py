@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from step_torch import tensors
+from turns import tensors
 
 
 def sasrec(args):
