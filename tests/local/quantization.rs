@@ -77,6 +77,16 @@ fn a_model_that_falls_back_answers_as_if_nobody_had_asked() {
     assert!(desk.artifacts().keys().all(|path| !path.ends_with("quantized.safetensors")));
 }
 
+/// One row has one label.
+#[test]
+fn a_calibration_that_can_measure_nothing_is_refused_before_training() {
+    let tasks = "    - {name: like, when: {column: like, atLeast: 1}}\n";
+    let asked = format!("{tasks}  quantization: {{calibration: {{sample: 1}}}}\n");
+    let desk = Desk::new(&WHOLE.replace(tasks, &asked));
+    desk.train(&[]).refused(1, &["quantization.calibration.sample", "all labels are", "0 for all"]);
+    assert!(desk.artifacts().keys().all(|path| !path.contains("ranking-models/ranker")));
+}
+
 #[test]
 fn what_only_counts_cannot_be_quantised() {
     let counted = "spec: {datasetRef: {name: world}, algorithm: {popularity: {}}}";

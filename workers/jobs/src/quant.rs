@@ -89,8 +89,10 @@ pub(crate) fn ranking<M: Quantisable>(
         let whole = scores.len() / tasks / cols * cols;
         (0..tasks).flat_map(|task| scores.chunks_exact(tasks).take(whole).map(move |row| row[task])).collect()
     };
-    let overlap = top_k_overlap(&columns(&exact), &columns(&found), cols, TOP_K);
-    let compared = Compared { rows: rows.len(), overlap, k: TOP_K.min(cols), quality };
+    // The best of few rows would be all of them, in both models.
+    let k = TOP_K.min((cols / 4).max(1));
+    let overlap = top_k_overlap(&columns(&exact), &columns(&found), cols, k);
+    let compared = Compared { rows: rows.len(), overlap, k, quality };
     decide((model, &trial, &low), how, compared, out, made)
 }
 

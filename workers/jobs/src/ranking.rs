@@ -109,12 +109,21 @@ fn fit<M: Trainable>(
             validation.rows.len()
         )));
     }
+    let names: Vec<String> = task.ranking.tasks.iter().map(|task| task.name.clone()).collect();
+    // A task that cannot be measured is named now, not after a whole epoch, or all of them.
+    let measurable = |labels: &[f32]| mean_auc(&vec![0.5; labels.len()], labels, &names);
+    if let Some(how) = task.quantization {
+        let (_, labels) = calibration(&validation.rows, how, &labels_of);
+        measurable(&labels).map_err(|why| {
+            let sample = how.calibration.sample;
+            let remedy = "take more rows, or 0 for all";
+            JobError::NothingToDo(format!("quantization.calibration.sample: with {sample} rows, {why}: {remedy}"))
+        })?;
+    }
     let validation = validation.spread(task.params.early_stopping.sample as usize);
     let answers: Vec<Vec<Option<bool>>> = validation.rows.iter().map(labels_of).collect();
     let labels = rows::labels(answers.iter());
-    let names: Vec<String> = task.ranking.tasks.iter().map(|task| task.name.clone()).collect();
-    // A task that cannot be measured is named now, not after a whole epoch.
-    mean_auc(&vec![0.5; labels.len()], &labels, &names)?;
+    measurable(&labels)?;
     let mut validate = |model: &M| -> Result<f64, JobError> {
         let scores = rows::score(&validation.rows, bench.threads, Workspace::default, |workspace, rows| {
             Ok::<_, JobError>(score(model, workspace, rows))
@@ -148,6 +157,18 @@ fn mean_auc(scores: &[f32], labels: &[f32], names: &[String]) -> Result<f64, Job
     Ok(aucs.iter().sum::<f64>() / aucs.len().max(1) as f64)
 }
 
+/// The rows on which a quantised model is compared with itself, and their labels.
+fn calibration<'a, R>(
+    rows: &'a [R],
+    how: &Quantization,
+    labels_of: impl Fn(&R) -> Vec<Option<bool>>,
+) -> (Vec<&'a R>, Vec<f32>) {
+    let sampled: Vec<&R> = spread(rows.len(), how.calibration.sample as usize).map(|row| &rows[row]).collect();
+    let answers: Vec<Vec<Option<bool>>> = sampled.iter().map(|row| labels_of(row)).collect();
+    let labels = rows::labels(answers.iter());
+    (sampled, labels)
+}
+
 /// What is told of a trained model, quantised where that is asked for.
 fn finished<M: Quantisable>(
     model: &M,
@@ -161,10 +182,7 @@ fn finished<M: Quantisable>(
     let mut made = made(outcome);
     let Some(how) = task.quantization else { return Ok(made) };
     let all = validation()?;
-    let sampled: Vec<&M::Example> =
-        spread(all.rows.len(), how.calibration.sample as usize).map(|row| &all.rows[row]).collect();
-    let answers: Vec<Vec<Option<bool>>> = sampled.iter().map(|row| labels_of(row)).collect();
-    let labels = rows::labels(answers.iter());
+    let (sampled, labels) = calibration(&all.rows, how, labels_of);
     let names: Vec<String> = task.ranking.tasks.iter().map(|task| task.name.clone()).collect();
     let quality = |scores: &[f32]| mean_auc(scores, &labels, &names);
     quant::ranking(model, &sampled, score, quality, how, (out, bench.reporter), &mut made)?;

@@ -212,8 +212,9 @@ unsafe fn strip<V: Vector, S: Isa, const M: usize, const W: usize>(mut at: Place
                 tile::<One<S>, M, 1>(at);
                 1
             };
-            at.out = at.out.add(done);
-            at.right = at.right.add(done);
+            // Past the last column no address is used, and none need lie within a slice.
+            at.out = at.out.wrapping_add(done);
+            at.right = at.right.wrapping_add(done);
             cols -= done;
         }
     }
@@ -238,8 +239,8 @@ unsafe fn body<V: Vector, S: Isa, const W: usize>(mut at: Place, mut rows: usize
                 strip::<V, S, 1, W>(at, cols);
                 1
             };
-            at.out = at.out.add(done * at.out_row);
-            at.left = at.left.add(done * at.row);
+            at.out = at.out.wrapping_add(done * at.out_row);
+            at.left = at.left.wrapping_add(done * at.row);
             rows -= done;
         }
     }

@@ -17,8 +17,9 @@ pub fn largest(row: &[f32]) -> f32 {
     largest_at(Level::detect(), row)
 }
 
-/// `Σ e^(x − reference)`, left off where it has come above `enough`: then some number above that. Not finite when a
-/// value read is none, the reference is not finite, or a value lies more than 88 above it.
+/// `Σ e^(x − reference)`, left off where it has come above `enough`: then some number above that. NaN when a value read or
+/// the reference is NaN, or both are infinite alike; infinite when a value read lies more than 88 above the reference. A
+/// value of `−∞` adds nothing, and below a reference of `∞` all finite values together are 0.
 #[must_use]
 pub fn sum_exp(row: &[f32], reference: f32, enough: f32) -> f32 {
     sum_exp_at(Level::detect(), row, reference, enough)
@@ -116,6 +117,9 @@ mod tests {
         }
         assert!(sum_exp(&[0.0, 100.0], 0.0, 1e9).is_infinite());
         assert!(sum_exp(&[0.0; 3], f32::NAN, 1e9).is_nan());
+        assert!(sum_exp(&[0.0, f32::INFINITY], f32::INFINITY, 1e9).is_nan());
+        assert_eq!(sum_exp(&[0.0, f32::NEG_INFINITY], 0.0, 1e9), 1.0);
+        assert_eq!(sum_exp(&[0.0; 20], f32::INFINITY, 1e9), 0.0);
         assert!(log_sum_exp(&[f32::NEG_INFINITY; 4]).is_nan());
         assert!(log_sum_exp(&[f32::INFINITY, 0.0]).is_nan());
         assert!(log_sum_exp(&[0.0, f32::NAN]).is_nan());

@@ -55,6 +55,7 @@ pub fn load_on(dir: &Path, catalog: Option<Arc<Catalog>>, wanted: Device) -> Res
     }
     let found = match (&Header::load(dir, catalog.as_deref())?.algorithm, &catalog) {
         (RetrievalAlgorithm::LazyDecoder(config), Some(catalog)) => on_device(dir, config, catalog)?,
+        (RetrievalAlgorithm::LazyDecoder(_), None) => Err("a device searches a catalog, and none was given".to_owned()),
         _ => Err("only lazy decoders have kernels for a device".to_owned()),
     };
     match found {

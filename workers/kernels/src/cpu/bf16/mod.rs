@@ -18,8 +18,8 @@
 //! A product of two bf16 has 16 bits and is exact in f32; each of at most `k + 2` additions rounds once, in whatever
 //! order, and half of the first term would do if none fell below the normal range. The two bf16 instructions take
 //! denormal operands and results for zero, ignoring the machine's mode: an operand costs `2⁻¹²⁶` times its partner, a
-//! result `2⁻¹²⁶`. Infinities and NaN come out as they would from exact sums, but for a denormal times an infinity,
-//! which is NaN where denormals are zero. AVX2 and AVX-512 without bf16 instructions agree in bits.
+//! result `2⁻¹²⁶`. Where no partial sum overflows, infinities and NaN come out as they would from exact sums, but for a
+//! denormal times an infinity, which is NaN where denormals are zero. AVX2 and AVX-512 without bf16 instructions agree in bits.
 //!
 //! The levels with bf16 instructions have run on an emulated processor (`make test-isa`), never on a real one.
 
