@@ -152,7 +152,7 @@ def told(row, label, more=""):
     memory = row["peakBytes"]
     print(f"{label}  ours {times(row['ours'])} ms   theirs {times(row['theirs'])} ms   ratio {row['ratio']:.2f}"
           f" (fastest {row['ratioOfFastest']:.2f}, processor {theirs / max(ours, 1e-9):.2f})"
-          f"   MB {memory['ours'] >> 20} : {memory['theirs'] >> 20}{more}", flush=True)
+          f"   MB {memory['ours'] / 1e6:.0f} : {memory['theirs'] / 1e6:.0f}{more}", flush=True)
     return row
 
 
