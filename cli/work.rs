@@ -165,7 +165,9 @@ pub fn quantization(report: &JobReport) -> Option<String> {
     let model = report.produced.as_ref().map_or(report.name.as_str(), |made| made.name.as_str());
     let (reason, bytes) = match precision {
         Precision::F32 => ("QuantizationFellBack", format!("{weight_bytes} bytes of weights")),
-        Precision::E4m3 => ("Quantized", format!("{served_bytes} of {weight_bytes} bytes of weights")),
+        Precision::E4m3 | Precision::Int8 => {
+            ("Quantized", format!("{served_bytes} of {weight_bytes} bytes of weights"))
+        }
     };
     Some(format!("{reason}: {model} serves in {}, {bytes}: {message}", precision.as_str()))
 }

@@ -97,7 +97,7 @@ impl From<&JobProgress> for ProgressStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuantizationStatus {
-    /// In which precision its linear layers serve: `e4m3`, or `f32` where some gate did not hold.
+    /// In which precision its linear layers serve: `e4m3`, `int8`, or `f32` where some gate did not hold.
     pub precision: String,
     /// Why: what was measured, and which gates did not hold.
     pub message: String,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ArtifactId, Name, schema::is_default};
+use crate::{ArtifactId, Name, config::QuantizationFormat, schema::is_default};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +109,17 @@ pub enum Precision {
     F32,
     /// Eight-bit floats with four exponent bits.
     E4m3,
+    /// Signed integers of eight bits.
+    Int8,
+}
+
+impl From<QuantizationFormat> for Precision {
+    fn from(format: QuantizationFormat) -> Self {
+        match format {
+            QuantizationFormat::E4m3 => Self::E4m3,
+            QuantizationFormat::Int8 => Self::Int8,
+        }
+    }
 }
 
 impl Precision {
@@ -118,6 +129,7 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::E4m3 => "e4m3",
+            Self::Int8 => "int8",
         }
     }
 }

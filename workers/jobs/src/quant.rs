@@ -10,10 +10,7 @@
 
 use std::path::Path;
 
-use recmesh_contract::{
-    Metric, Precision, Progress, Quantized, Recommend, Reporter,
-    config::{Quantization, QuantizationFormat},
-};
+use recmesh_contract::{Metric, Precision, Progress, Quantized, Recommend, Reporter, config::Quantization};
 use recmesh_data::{Interactions, Part};
 use recmesh_evaluation::{Best, EvaluationError, best};
 use recmesh_kernels::{
@@ -131,7 +128,6 @@ fn decide<M: Quantisable>(
     let worst = layers.iter().map(|layer| layer.rel_error).fold(0.0, f64::max);
     let (verdict, reasons) = match gates::judge(&report, &asked) {
         Verdict::Accept => {
-            let QuantizationFormat::E4m3 = how.format;
             let message = format!(
                 "every gate holds on {rows} held-out targets: relative error of the worst of {} layers {worst:.4}, \
                  top-{k} overlap {overlap:.4}, {name} {:.4} after {:.4}",
@@ -140,7 +136,7 @@ fn decide<M: Quantisable>(
                 quality.exact
             );
             let served_bytes = quant::weight_bytes(low.params());
-            (Quantized { precision: Precision::E4m3, message, weight_bytes, served_bytes }, Vec::new())
+            (Quantized { precision: how.format.into(), message, weight_bytes, served_bytes }, Vec::new())
         }
         Verdict::FallBack(breaches) => {
             let told = |it: &gates::Breach| it.to_string().replace("recall drop", &format!("drop of {name}"));

@@ -2,20 +2,29 @@
 //!
 //! In: parameters, and which of them are linear maps, gated ones, or tables of classes. Out: copies packed once, as large
 //! as the originals (rounded up to 64 outputs), for tapes made by [`Tape::serve_packed`](crate::Tape::serve_packed).
-//! Whoever serves only may drop the originals. Quantised weights are left as they are. Never changes a parameter.
+//! Whoever serves only may drop the originals. Maps that serve in signed bytes are packed as such; eight-bit floats, and
+//! what is only tried, are left as they are. Never changes a parameter.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::cpu::int8;
 use crate::cpu::panels::Panels;
-use crate::{ParamId, Params};
+use crate::{ParamId, Params, QuantisedLinear};
 
 /// Packed weights of a model.
 #[derive(Debug, Default)]
 pub struct Packed {
-    maps: BTreeMap<ParamId, Panels>,
+    maps: BTreeMap<ParamId, Map>,
     /// By table and first class.
     classes: BTreeMap<(ParamId, usize), Panels>,
+}
+
+/// A packed linear map.
+#[derive(Debug)]
+pub(crate) enum Map {
+    F32(Panels),
+    Int8(int8::Panels),
 }
 
 impl Packed {
@@ -24,9 +33,14 @@ impl Packed {
     #[must_use]
     pub fn new(params: &Params, plain: &[ParamId], gated: &[ParamId]) -> Self {
         let maps = plain.iter().map(|&id| (id, false)).chain(gated.iter().map(|&id| (id, true)));
-        let maps = maps.filter(|&(id, _)| params.quantised(id).is_none()).map(|(id, gated)| {
+        let maps = maps.filter_map(|(id, gated)| {
             let tensor = params.get(id);
-            (id, Panels::new(&tensor.data, tensor.rows, tensor.cols, gated))
+            let map = match params.quantised(id) {
+                None => Map::F32(Panels::new(&tensor.data, tensor.rows, tensor.cols, gated)),
+                Some(QuantisedLinear::Int8(linear)) if linear.serves() => Map::Int8(linear.weights().panels(gated)),
+                Some(_) => return None,
+            };
+            Some((id, map))
         });
         Self { maps: maps.collect(), classes: BTreeMap::new() }
     }
@@ -43,7 +57,7 @@ impl Packed {
         self.maps.keys().copied()
     }
 
-    pub(crate) fn map(&self, id: ParamId) -> Option<&Panels> {
+    pub(crate) fn map(&self, id: ParamId) -> Option<&Map> {
         self.maps.get(&id)
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::cpu::{Level, elementwise};
-use crate::{fp8, noise};
+use crate::{QuantisedLinear, noise};
 
 /// What a tensor is, which decides who updates it: Muon takes matrices only, decay spares vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct ParamId(pub usize);
 pub struct Params {
     tensors: Vec<Tensor>,
     /// Linear maps that tapes which serve compute in eight bits.
-    quantised: BTreeMap<ParamId, Arc<fp8::Linear>>,
+    quantised: BTreeMap<ParamId, Arc<QuantisedLinear>>,
 }
 
 impl Params {
@@ -99,10 +99,9 @@ impl Params {
     ///
     /// # Panics
     /// If the shapes differ.
-    pub fn quantise(&mut self, id: ParamId, linear: fp8::Linear) {
+    pub fn quantise(&mut self, id: ParamId, linear: QuantisedLinear) {
         let tensor = &mut self.tensors[id.0];
-        let weights = linear.weights();
-        assert_eq!((weights.rows(), weights.cols()), (tensor.rows, tensor.cols), "quantised {}", tensor.name);
+        assert_eq!(linear.shape(), (tensor.rows, tensor.cols), "quantised {}", tensor.name);
         if linear.serves() {
             tensor.data = Vec::new();
         }
@@ -114,7 +113,7 @@ impl Params {
     }
     /// The quantised weights of a linear map, where it has some.
     #[must_use]
-    pub fn quantised(&self, id: ParamId) -> Option<&fp8::Linear> {
+    pub fn quantised(&self, id: ParamId) -> Option<&QuantisedLinear> {
         self.quantised.get(&id).map(Arc::as_ref)
     }
 }

@@ -2,7 +2,7 @@
 
 use recmesh_contract::{
     Query, Silent, Ties,
-    config::{DatasetParams, SasRec},
+    config::{DatasetParams, QuantizationFormat, SasRec},
 };
 use recmesh_data::Dataset;
 use recmesh_models::{Trainable, retrieval};
@@ -34,19 +34,32 @@ fn model(items: usize, outlier: bool) -> retrieval::SasRec {
     model
 }
 
-fn quantise(model: &retrieval::SasRec, data: &Interactions, out: &Path, threads: usize) -> Made {
+fn quantise(
+    model: &retrieval::SasRec,
+    data: &Interactions,
+    format: QuantizationFormat,
+    (out, threads): (&Path, usize),
+) -> Made {
     let mut made = Made { metrics: Vec::new(), message: None, quantization: None };
     model.save(out).unwrap();
-    let (how, to) = (Quantization::default(), (out, threads, &Silent as &dyn Reporter));
+    let how = Quantization { format, ..Quantization::default() };
+    let to = (out, threads, &Silent as &dyn Reporter);
     retrieval(model, retrieval::SasRec::recommender, data, &how, to, &mut made).unwrap();
     made
 }
 
 #[test]
 fn an_outlier_that_hides_what_ranks_keeps_a_model_in_high_precision() {
-    let (data, dir) = (data(), tempfile::tempdir().unwrap());
+    let data = data();
+    for format in [QuantizationFormat::E4m3, QuantizationFormat::Int8] {
+        falls_back(&data, format);
+    }
+}
+
+fn falls_back(data: &Interactions, format: QuantizationFormat) {
+    let dir = tempfile::tempdir().unwrap();
     let model = model(data.items.len(), true);
-    let made = quantise(&model, &data, dir.path(), 2);
+    let made = quantise(&model, data, format, (dir.path(), 2));
     let told = made.quantization.unwrap();
     assert_eq!((told.precision, told.served_bytes), (Precision::F32, told.weight_bytes));
     assert!(told.message.starts_with("serves in high precision: relative error"), "{}", told.message);
@@ -64,13 +77,15 @@ fn an_outlier_that_hides_what_ranks_keeps_a_model_in_high_precision() {
 #[test]
 fn the_same_model_without_it_is_accepted_with_the_same_figures_for_any_threads() {
     let data = data();
-    let [one, many] = [1, 3].map(|threads| {
-        let dir = tempfile::tempdir().unwrap();
-        let made = quantise(&model(data.items.len(), false), &data, dir.path(), threads);
-        let told = made.quantization.unwrap();
-        assert_eq!(told.precision, Precision::E4m3, "{}", told.message);
-        assert!(told.served_bytes < told.weight_bytes);
-        [quant::REPORT, quant::CODES].map(|file| std::fs::read(dir.path().join(file)).unwrap())
-    });
-    assert!(one == many);
+    for format in [QuantizationFormat::E4m3, QuantizationFormat::Int8] {
+        let [one, many] = [1, 3].map(|threads| {
+            let dir = tempfile::tempdir().unwrap();
+            let made = quantise(&model(data.items.len(), false), &data, format, (dir.path(), threads));
+            let told = made.quantization.unwrap();
+            assert_eq!(told.precision, format.into(), "{}", told.message);
+            assert!(told.served_bytes < told.weight_bytes);
+            [quant::REPORT, quant::CODES].map(|file| std::fs::read(dir.path().join(file)).unwrap())
+        });
+        assert!(one == many, "{format:?}");
+    }
 }

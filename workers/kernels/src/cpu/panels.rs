@@ -26,41 +26,87 @@ const MOST: usize = 12;
 /// Values of `x` that all panels go over before the next ones: a share of the second cache.
 const BLOCK: usize = 1 << 16;
 
+/// Which outputs lie in which lanes of which panel.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Columns {
+    outputs: usize,
+    gated: bool,
+}
+
+impl Columns {
+    /// Gated outputs are gates over values: a panel then holds 32 gates and the 32 values they belong to.
+    ///
+    /// # Panics
+    /// If gated outputs are odd.
+    pub fn new(outputs: usize, gated: bool) -> Self {
+        assert!(!gated || outputs.is_multiple_of(2), "gates and values are halves, not {outputs} outputs");
+        Self { outputs, gated }
+    }
+
+    /// Panels that hold all outputs.
+    pub fn panels(self) -> usize {
+        self.width().div_ceil(self.lanes())
+    }
+
+    /// Columns of the result.
+    pub fn width(self) -> usize {
+        if self.gated { self.outputs / 2 } else { self.outputs }
+    }
+
+    /// Whether the outputs are gates and values.
+    pub fn gated(self) -> bool {
+        self.gated
+    }
+
+    /// Columns of the result that a panel gives.
+    fn lanes(self) -> usize {
+        if self.gated { HALF } else { PANEL }
+    }
+
+    /// Lanes up to the last that holds an output.
+    pub fn used(self, panel: usize) -> usize {
+        let columns = self.lanes().min(self.width() - panel * self.lanes());
+        if self.gated { HALF + columns } else { columns }
+    }
+
+    /// The output whose weights lie in a lane.
+    pub fn output(self, panel: usize, lane: usize) -> Option<usize> {
+        let column = panel * self.lanes() + lane % self.lanes();
+        (column < self.width()).then_some(if lane < self.lanes() { column } else { self.width() + column })
+    }
+}
+
 /// Weights `[outputs, depth]` in the order in which products read them.
 #[derive(Debug)]
 pub(crate) struct Panels {
     data: Buffer,
-    outputs: usize,
+    columns: Columns,
     depth: usize,
-    gated: bool,
 }
 
 impl Panels {
-    /// Packs row-major weights. Gated ones are gates over values: a panel then holds 32 gates and the 32 values they
-    /// belong to.
+    /// Packs row-major weights; gated ones as [`Columns::new`] says.
     ///
     /// # Panics
     /// If the slice is not `outputs × depth` long, or gated outputs are odd.
     pub fn new(weights: &[f32], outputs: usize, depth: usize, gated: bool) -> Self {
         assert_eq!(weights.len(), outputs * depth, "weights of {outputs} outputs and {depth} inputs");
-        assert!(!gated || outputs.is_multiple_of(2), "gates and values are halves, not {outputs} outputs");
-        let mut panels = Self { data: Buffer::default(), outputs, depth, gated };
-        let mut data = Buffer::zeros(panels.width().div_ceil(panels.lanes()) * depth * PANEL);
+        let columns = Columns::new(outputs, gated);
+        let mut data = Buffer::zeros(columns.panels() * depth * PANEL);
         for (panel, values) in data.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
             for lane in 0..PANEL {
-                let Some(output) = panels.output(panel, lane) else { continue };
+                let Some(output) = columns.output(panel, lane) else { continue };
                 for (lanes, &weight) in values.chunks_exact_mut(PANEL).zip(&weights[output * depth..][..depth]) {
                     lanes[lane] = weight;
                 }
             }
         }
-        panels.data = data;
-        panels
+        Self { data, columns, depth }
     }
 
     /// Columns of the result.
     pub fn width(&self) -> usize {
-        if self.gated { self.outputs / 2 } else { self.outputs }
+        self.columns.width()
     }
 
     /// Columns of `x`.
@@ -70,24 +116,7 @@ impl Panels {
 
     /// Whether the outputs are gates and values.
     pub fn gated(&self) -> bool {
-        self.gated
-    }
-
-    /// Columns of the result that a panel gives.
-    fn lanes(&self) -> usize {
-        if self.gated { HALF } else { PANEL }
-    }
-
-    /// Lanes up to the last that holds an output.
-    fn used(&self, panel: usize) -> usize {
-        let columns = self.lanes().min(self.width() - panel * self.lanes());
-        if self.gated { HALF + columns } else { columns }
-    }
-
-    /// The output whose weights lie in a lane.
-    fn output(&self, panel: usize, lane: usize) -> Option<usize> {
-        let column = panel * self.lanes() + lane % self.lanes();
-        (column < self.width()).then_some(if lane < self.lanes() { column } else { self.width() + column })
+        self.columns.gated()
     }
 }
 
@@ -115,6 +144,28 @@ pub(crate) struct Then<'a> {
 impl Then<'_> {
     /// The product alone.
     pub const NOTHING: Self = Then { bias: &[], curve: Curve::None, onto: &[] };
+
+    /// Sees that this can follow a product of so many rows.
+    ///
+    /// # Panics
+    /// If it cannot.
+    pub(super) fn check(self, columns: Columns, rows: usize) {
+        let (width, gated) = (columns.width(), columns.gated());
+        let Self { bias, curve, onto } = self;
+        assert!(bias.is_empty() || (bias.len() == width && !gated), "{} biases for width {width}", bias.len());
+        assert!(!gated || curve == Curve::None, "gates have their own curve");
+        assert!(onto.is_empty() || onto.len() == rows * width, "rows to add to");
+    }
+
+    /// The biases of a panel's lanes.
+    #[inline(always)]
+    pub(super) fn bias_of(self, panel: usize) -> [f32; PANEL] {
+        let mut bias = [0.0; PANEL];
+        for (to, &from) in bias.iter_mut().zip(self.bias.get(panel * PANEL..).unwrap_or_default()) {
+            *to = from;
+        }
+        bias
+    }
 }
 
 /// Sums of a tile, before and after what follows.
@@ -132,11 +183,11 @@ struct Span {
 
 /// What follows a panel's sums.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    panels: &'a Panels,
-    then: Then<'a>,
-    panel: usize,
-    bias: &'a [f32; PANEL],
+pub(super) struct Place<'a> {
+    pub columns: Columns,
+    pub then: Then<'a>,
+    pub panel: usize,
+    pub bias: &'a [f32; PANEL],
 }
 
 /// The sums of `M` rows with the first `lanes` outputs of a panel, rounded up to `W` vectors.
@@ -206,12 +257,12 @@ fn map<const N: usize>(row: &mut [f32; N], f: impl Fn(f32) -> f32) {
 
 /// What follows, for the sums of some rows; `first` is the first of them.
 #[inline(always)]
-fn finish<S: Isa>(tile: &mut [[f32; PANEL]], at: Place<'_>, first: usize, out: &mut [f32]) {
-    let (width, lanes) = (at.panels.width(), at.panels.lanes());
+pub(super) fn finish<S: Isa>(tile: &mut [[f32; PANEL]], at: Place<'_>, first: usize, out: &mut [f32]) {
+    let (width, lanes) = (at.columns.width(), at.columns.lanes());
     let left = at.panel * lanes;
     let count = lanes.min(width - left);
     for (row, sums) in (first..).zip(tile) {
-        if at.panels.gated {
+        if at.columns.gated {
             let (gates, values) = sums.split_at_mut(HALF);
             for (gate, &value) in gates.iter_mut().zip(&*values) {
                 *gate = *gate * sigmoid::<S>(*gate) * value;
@@ -312,12 +363,9 @@ unsafe fn body<T: Tiling>(out: &mut [f32], x: &[f32], panels: &Panels, then: The
     for top in (0..rows).step_by(block) {
         let end = (top + block).min(rows);
         for (panel, right) in panels.data.chunks_exact(depth * PANEL).enumerate() {
-            let mut bias = [0.0; PANEL];
-            for (to, &from) in bias.iter_mut().zip(then.bias.get(panel * PANEL..).unwrap_or_default()) {
-                *to = from;
-            }
-            let at = Place { panels, then, panel, bias: &bias };
-            let lanes = panels.used(panel);
+            let bias = then.bias_of(panel);
+            let at = Place { columns: panels.columns, then, panel, bias: &bias };
+            let lanes = panels.columns.used(panel);
             let mut row = top;
             while row < end {
                 let span = Span { left: x[row * depth..].as_ptr(), right: right.as_ptr(), depth, lanes };
@@ -356,10 +404,7 @@ pub(crate) fn product(level: Level, out: &mut [f32], x: &[f32], panels: &Panels,
     let (width, depth) = (panels.width(), panels.depth);
     assert!(depth > 0 && x.len().is_multiple_of(depth), "rows of {depth} values in {}", x.len());
     assert_eq!(out.len(), x.len() / depth * width, "output of a product of width {width}");
-    let Then { bias, curve, onto } = then;
-    assert!(bias.is_empty() || (bias.len() == width && !panels.gated), "{} biases for width {width}", bias.len());
-    assert!(!panels.gated || curve == Curve::None, "gates have their own curve");
-    assert!(onto.is_empty() || onto.len() == out.len(), "rows to add to");
+    then.check(panels.columns, x.len() / depth);
     if out.is_empty() {
         return;
     }

@@ -5,26 +5,18 @@
 //! trial finds is good enough is no matter of this file.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, PoisonError};
 
-use super::gates::relative_error;
 use super::quantised::{Quantised, Scaling};
 use super::serve::{Tiles, gemm};
 use crate::cpu::Level;
 use crate::cpu::matmul::{Output, View, gemm as exact_gemm};
+use crate::trial::Trial;
 
 /// Quantised weights `[out, in]` of a linear map.
 #[derive(Debug)]
 pub struct Linear {
     weights: Quantised,
-    trial: Option<Mutex<Seen>>,
-}
-
-/// Sum over rows of the squared relative error of a row, and the rows.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    sum: f64,
-    rows: usize,
+    trial: Option<Trial>,
 }
 
 /// What a product needs besides; one a thread, kept from product to product.
@@ -50,7 +42,7 @@ impl Linear {
     /// Sums follow the order of the products: run a trial on one thread where its figures must repeat.
     #[must_use]
     pub fn trial(weights: Quantised) -> Self {
-        Self { weights, trial: Some(Mutex::default()) }
+        Self { weights, trial: Some(Trial::default()) }
     }
 
     /// Whether the f32 weights are needed no more.
@@ -65,11 +57,10 @@ impl Linear {
         &self.weights
     }
 
-    /// What a trial found so far: [`relative_error`] over all rows. `None` where nothing is tried or no row has come.
+    /// What a trial found so far: [`relative_error`](super::gates::relative_error) over all rows. `None` where nothing is tried or no row has come.
     #[must_use]
     pub fn rel_error(&self) -> Option<f64> {
-        let seen = *self.trial.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        (seen.rows > 0).then(|| (seen.sum / seen.rows as f64).sqrt())
+        self.trial.as_ref()?.rel_error()
     }
 
     /// `out = x · Wᵀ`; `exact` are the weights in f32, read in a trial only.
@@ -82,14 +73,11 @@ impl Linear {
             quantised.fill(level, x, rows, cols);
             match &self.trial {
                 None => gemm(level, out, &quantised, &self.weights, tiles),
-                Some(seen) => {
+                Some(trial) => {
                     exact_gemm(out, Output::Write, 1.0, View::new(x, rows, cols), View::new(exact, outputs, cols).t());
                     product.resize(out.len(), 0.0);
                     gemm(level, product, &quantised, &self.weights, tiles);
-                    let error = relative_error(out, product, outputs.max(1));
-                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.sum += error * error * rows as f64;
-                    seen.rows += rows;
+                    trial.count(out, product, outputs);
                 }
             }
             *scratch = Some(quantised);
@@ -107,8 +95,8 @@ impl PartialEq for Linear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fp8::Format;
-    use crate::{Init, Params, Role, Tape, Workspace};
+    use crate::fp8::{Format, gates::relative_error};
+    use crate::{Init, Params, QuantisedLinear, Role, Tape, Workspace};
 
     /// A 3 × 40 map with bias, what it gives, and the same with quantised weights for some use.
     fn outputs(make: fn(Quantised) -> Linear) -> (Params, Vec<f32>, Vec<f32>) {
@@ -126,7 +114,7 @@ mod tests {
         let exact = run(&params);
         let data = params.get(weight).data.clone();
         let quantised = Quantised::new(Level::detect(), Format::E4m3, Scaling::Rows, &data, 3, 40);
-        params.quantise(weight, make(quantised));
+        params.quantise(weight, make(quantised).into());
         let found = run(&params);
         (params, exact, found)
     }
@@ -142,8 +130,8 @@ mod tests {
         let plain =
             |y: &[f32]| -> Vec<f32> { y.chunks(3).flat_map(|y| y.iter().zip(bias).map(|(y, b)| y - b)).collect() };
         let error = relative_error(&plain(&exact), &plain(&found), 3);
-        let told = tried.quantised(weight).and_then(Linear::rel_error).unwrap();
+        let told = tried.quantised(weight).and_then(QuantisedLinear::rel_error).unwrap();
         assert!(told > 0.002 && told < 0.06 && (told - error).abs() < 1e-4, "{told} {error}");
-        assert_eq!(served.quantised(weight).and_then(Linear::rel_error), None);
+        assert_eq!(served.quantised(weight).and_then(QuantisedLinear::rel_error), None);
     }
 }

@@ -1,18 +1,21 @@
 //! A linear map over packed weights with what follows it: an activation, a gate, rows to add to. Serving only.
 //!
 //! In: rows. Out: rows of another width. There is no way back: tapes that train compose the same from operations that
-//! have one, and agree within the bound of a product: `depth · 2⁻²⁴ · Σ |x · w|` an output, before what follows.
+//! have one, and agree within the bound of a product: `depth · 2⁻²⁴ · Σ |x · w|` an output, before what follows. Maps in
+//! signed bytes agree with the same map on a tape without packed weights in bits, before what follows.
 
-use crate::cpu::panels::{Curve, Panels, Then, product};
+use crate::ParamId;
+use crate::cpu::int8;
+use crate::cpu::panels::{Curve, Then, product};
 use crate::graph::{Forward, Value, Var};
 use crate::ops::elementwise::Activation;
-use crate::{Packed, ParamId};
+use crate::packed::{Map, Packed};
 
 /// `onto + f(x · Wᵀ + b)`.
 #[derive(Clone, Copy)]
 pub(crate) struct Dense<'a> {
     x: Var,
-    panels: &'a Panels,
+    map: &'a Map,
     bias: Option<ParamId>,
     curve: Curve,
     gated: bool,
@@ -22,8 +25,8 @@ pub(crate) struct Dense<'a> {
 impl<'a> Dense<'a> {
     /// The map alone, where its weights are packed.
     pub fn new(packed: Option<&'a Packed>, x: Var, weight: ParamId, bias: Option<ParamId>) -> Option<Self> {
-        let panels = packed?.map(weight)?;
-        Some(Self { x, panels, bias, curve: Curve::None, gated: false, onto: None })
+        let map = packed?.map(weight)?;
+        Some(Self { x, map, bias, curve: Curve::None, gated: false, onto: None })
     }
 
     pub fn activated(self, f: Activation) -> Self {
@@ -46,13 +49,25 @@ impl<'a> Dense<'a> {
 
     pub fn forward(self, f: &mut Forward<'_>) -> Value {
         let x = f.value(self.x);
-        assert_eq!(x.cols, self.panels.depth(), "columns of the input of packed weights");
-        assert_eq!(self.gated, self.panels.gated(), "gated weights are packed for their gate");
-        let mut out = f.output(x.rows, self.panels.width(), false);
+        let (depth, width, gated) = match self.map {
+            Map::F32(panels) => (panels.depth(), panels.width(), panels.gated()),
+            Map::Int8(panels) => (panels.depth(), panels.width(), panels.gated()),
+        };
+        assert_eq!(x.cols, depth, "columns of the input of packed weights");
+        assert_eq!(self.gated, gated, "gated weights are packed for their gate");
+        let mut out = f.output(x.rows, width, false);
         let bias = self.bias.map_or(&[][..], |bias| f.param(bias));
         let onto = self.onto.map_or(&[][..], |onto| &f.value(onto).data);
         assert!(self.onto.is_none_or(|onto| f.value(onto).cols == out.cols), "columns to add to");
-        product(f.level, &mut out.data, &x.data, self.panels, Then { bias, curve: self.curve, onto });
+        let then = Then { bias, curve: self.curve, onto };
+        match self.map {
+            Map::F32(panels) => product(f.level, &mut out.data, &x.data, panels, then),
+            Map::Int8(panels) => {
+                let mut scratch = f.pool.take(panels.room(x.rows));
+                int8::product(f.level, &mut out.data, &x.data, panels, then, &mut scratch);
+                f.pool.give(scratch);
+            }
+        }
         out
     }
 }

@@ -23,7 +23,7 @@ impl Linear {
         assert_eq!(x.cols, w.cols, "columns of the input of {}", w.name);
         let mut out = f.output(x.rows, w.rows, true);
         if let Some(quantised) = f.params.quantised(self.weight).filter(|_| !f.training) {
-            quantised.product(f.level, &mut out.data, &x.data, &w.data);
+            quantised.product(f.level, f.pool, &mut out.data, &x.data, &w.data);
             let bias = self.bias.map_or(&[][..], |bias| f.param(bias));
             for row in out.data.chunks_exact_mut(w.rows.max(1)) {
                 row.iter_mut().zip(bias).for_each(|(y, bias)| *y += bias);

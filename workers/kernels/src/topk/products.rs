@@ -4,6 +4,9 @@
 //! interleaved. Out: exact integer sums, the same at every level: `vpdpbusd` where there is AVX-512 VNNI, products of
 //! 16-bit pairs on AVX2, plain loops elsewhere. Nothing saturates: a sum of 65,536 products of 255 and 127 fits.
 
+pub(super) use crate::cpu::int8::dot::Dot;
+use crate::cpu::int8::dot::Kind;
+
 /// Rows of a group.
 pub(super) const GROUP: usize = 64;
 /// Columns that one instruction sums.
@@ -12,41 +15,6 @@ pub(super) const STEP: usize = 4;
 pub(super) const LANES: usize = 16;
 /// Queries whose sums are held in registers beside four of rows.
 const AT_ONCE: usize = 6;
-
-/// How bytes are multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Dot(Kind);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-enum Kind {
-    Portable,
-    Avx2,
-    Vnni,
-}
-
-impl Dot {
-    /// The best way of this machine.
-    pub(super) fn detect() -> Self {
-        *Self::all().last().unwrap_or(&Self(Kind::Portable))
-    }
-
-    /// All ways of this machine, the plainest first.
-    pub(super) fn all() -> Vec<Self> {
-        #[allow(unused_mut)] // Other machines have one way.
-        let mut all = vec![Self(Kind::Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx2") {
-                all.push(Self(Kind::Avx2));
-            }
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-                all.push(Self(Kind::Vnni));
-            }
-        }
-        all
-    }
-}
 
 /// Queries as words of four columns: groups of [`AT_ONCE`] queries (the last may be smaller), in a group step by step,
 /// in a step query by query. Columns beyond a query's end are zero.
@@ -72,8 +40,8 @@ pub(super) fn multiply(dot: Dot, out: &mut [[i32; GROUP]], codes: &[u8], words: 
     assert_eq!((codes.len(), words.len()), (GROUP * steps * STEP, out.len() * steps), "products of {steps} steps");
     let (codes, _) = codes.as_chunks::<{ GROUP * STEP }>();
     for (out, words) in out.chunks_mut(AT_ONCE).zip(words.chunks(AT_ONCE * steps)) {
-        match dot.0 {
-            // SAFETY: this way is only made by `Dot::all`, which found its features.
+        match dot.kind() {
+            // SAFETY: this way is only made where `Dot` found its features.
             #[cfg(target_arch = "x86_64")]
             #[allow(unsafe_code)]
             Kind::Vnni => unsafe { some_vnni(out, codes, words) },

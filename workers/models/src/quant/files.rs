@@ -7,14 +7,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use recmesh_contract::config::Quantization;
+use recmesh_contract::config::{Quantization, QuantizationFormat};
 use recmesh_contract::{Precision, Quantized};
-use recmesh_kernels::fp8::{Linear, Quantised};
+use recmesh_kernels::{QuantisedLinear, fp8, int8};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::layers::{Quantisable, format, scaling};
+use super::layers::{Quantisable, fp8_scaling, int8_scaling, layers};
 use crate::ModelError;
 
 /// Name of the report.
@@ -104,20 +104,33 @@ pub fn save<M: Quantisable>(dir: &Path, report: &Report, quantised: &M) -> Resul
     let params = quantised.params();
     let mut arrays = Vec::new();
     for id in quantised.linear_layers() {
-        let Some(weights) = params.quantised(id).map(Linear::weights) else { continue };
-        let scales: Vec<u8> = weights.scales().iter().flat_map(|scale| scale.to_le_bytes()).collect();
-        arrays.push((params.get(id).name.clone(), weights, scales));
+        let Some(linear) = params.quantised(id) else { continue };
+        let (codes, scales): (Vec<u8>, _) = match linear {
+            QuantisedLinear::Fp8(it) => (it.weights().codes().to_vec(), it.weights().scales()),
+            QuantisedLinear::Int8(it) => {
+                (it.weights().codes().iter().map(|code| code.cast_unsigned()).collect(), it.weights().scales())
+            }
+        };
+        let scales: Vec<u8> = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        arrays.push((params.get(id).name.clone(), linear.shape(), codes, scales));
     }
     let mut views = Vec::new();
-    for (name, weights, scales) in &arrays {
-        let shape = vec![weights.rows(), weights.cols()];
-        let codes = TensorView::new(Dtype::F8_E4M3, shape, weights.codes());
-        let scales = TensorView::new(Dtype::F32, vec![weights.scales().len()], scales);
+    for (name, (rows, cols), codes, scales) in &arrays {
+        let codes = TensorView::new(code_type(report.asked.format), vec![*rows, *cols], codes);
+        let scales = TensorView::new(Dtype::F32, vec![scales.len() / size_of::<f32>()], scales);
         views.push((name.clone(), codes.map_err(|e| ModelError::corrupt(&file, e))?));
         views.push((format!("{name}.scales"), scales.map_err(|e| ModelError::corrupt(&file, e))?));
     }
     let bytes = safetensors::serialize(views, None).map_err(|e| ModelError::corrupt(&file, e))?;
     fs::write(&file, bytes).map_err(|e| ModelError::io(&file, e))
+}
+
+/// How a format's codes stand in a file.
+fn code_type(format: QuantizationFormat) -> Dtype {
+    match format {
+        QuantizationFormat::E4m3 => Dtype::F8_E4M3,
+        QuantizationFormat::Int8 => Dtype::I8,
+    }
 }
 
 /// The report of a model's folder; `None` where nobody asked to quantise.
@@ -149,11 +162,15 @@ pub fn open<M: Quantisable>(dir: &Path, mut model: M) -> Result<M, ModelError> {
     let Some(report) = report(dir)?.filter(|report| report.verdict.precision != Precision::F32) else {
         return Ok(model);
     };
+    let (precision, format) = (report.verdict.precision, report.asked.format);
+    if precision != Precision::from(format) {
+        let reason = format!("the verdict is {}, and other codes were asked for", precision.as_str());
+        return Err(ModelError::corrupt(&dir.join(REPORT), reason));
+    }
     let file = dir.join(CODES);
     let raw = fs::read(&file).map_err(|e| ModelError::io(&file, e))?;
     let arrays = SafeTensors::deserialize(&raw).map_err(|e| ModelError::corrupt(&file, e))?;
-    let (format, scaling) = (format(report.asked.format), scaling(report.asked.linear));
-    let layers = model.linear_layers();
+    let (layers, linear) = (layers(&model, format), report.asked.linear);
     if arrays.len() != 2 * layers.len() {
         let reason = format!("{} arrays for {} layers, wanted codes and scales of each", arrays.len(), layers.len());
         return Err(ModelError::corrupt(&file, reason));
@@ -169,7 +186,7 @@ pub fn open<M: Quantisable>(dir: &Path, mut model: M) -> Result<M, ModelError> {
             }
             Err(ModelError::corrupt(&file, format!("array {name} has the type {found:?}, wanted {dtype:?}")))
         };
-        let codes = array(&name, Dtype::F8_E4M3)?;
+        let codes = array(&name, code_type(format))?;
         let scales = array(&format!("{name}.scales"), Dtype::F32)?;
         if codes.shape() != shape {
             let reason = format!("array {name} has the shape {:?}, wanted {shape:?}", codes.shape());
@@ -177,12 +194,22 @@ pub fn open<M: Quantisable>(dir: &Path, mut model: M) -> Result<M, ModelError> {
         }
         let scales: Vec<f32> =
             scales.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        let codes = codes.data().to_vec();
-        let weights = Quantised::from_parts(format, scaling, shape.into(), codes, scales);
-        let weights = weights.ok_or_else(|| {
+        let linear: Option<QuantisedLinear> = match format {
+            QuantizationFormat::E4m3 => {
+                let (codes, scaling) = (codes.data().to_vec(), fp8_scaling(linear));
+                fp8::Quantised::from_parts(fp8::Format::E4m3, scaling, shape.into(), codes, scales)
+                    .map(|weights| fp8::Linear::serving(weights).into())
+            }
+            QuantizationFormat::Int8 => {
+                let codes = codes.data().iter().map(|code| code.cast_signed()).collect();
+                int8::Weights::from_parts(int8_scaling(linear), shape.into(), codes, scales)
+                    .map(|weights| int8::Linear::serving(weights).into())
+            }
+        };
+        let linear = linear.ok_or_else(|| {
             ModelError::corrupt(&file, format!("array {name}: a code or scale is no number, or scales do not fit"))
         })?;
-        model.params_mut().quantise(id, Linear::serving(weights));
+        model.params_mut().quantise(id, linear);
     }
     Ok(model)
 }

@@ -4,8 +4,7 @@
 //! as it is.
 
 use recmesh_contract::config::{ActivationScales, LinearQuantization, Quantization, QuantizationFormat, WeightScales};
-use recmesh_kernels::fp8::{Format, Linear, Quantised, Scaling, gates::LayerError};
-use recmesh_kernels::{Level, ParamId, Params};
+use recmesh_kernels::{Level, ParamId, Params, QuantisedLinear, Tensor, fp8, fp8::gates::LayerError, int8};
 
 use crate::Trainable;
 
@@ -13,32 +12,69 @@ use crate::Trainable;
 pub trait Quantisable: Trainable + Clone {
     /// The weights of the layers that bear it: linear maps between hidden rows. Heads, gates and embeddings are none.
     fn linear_layers(&self) -> Vec<ParamId>;
+
+    /// Those of them that serve better as they were trained, in this format.
+    fn kept(&self, _format: QuantizationFormat) -> Vec<ParamId> {
+        Vec::new()
+    }
 }
 
-/// The format of codes in kernels.
-pub(super) fn format(format: QuantizationFormat) -> Format {
-    match format {
-        QuantizationFormat::E4m3 => Format::E4m3,
-    }
+/// The layers that a format quantises.
+pub fn layers<M: Quantisable>(model: &M, format: QuantizationFormat) -> Vec<ParamId> {
+    let kept = model.kept(format);
+    model.linear_layers().into_iter().filter(|id| !kept.contains(id)).collect()
 }
 
 /// What shares a scale among weights, in kernels.
-pub(super) fn scaling(linear: LinearQuantization) -> Scaling {
+pub(super) fn fp8_scaling(linear: LinearQuantization) -> fp8::Scaling {
     let LinearQuantization { weights, activations: ActivationScales::PerTokenDynamic } = linear;
     match weights {
-        WeightScales::PerChannel => Scaling::Rows,
-        WeightScales::PerTensor => Scaling::Tensor,
+        WeightScales::PerChannel => fp8::Scaling::Rows,
+        WeightScales::PerTensor => fp8::Scaling::Tensor,
     }
 }
 
-fn with<M: Quantisable>(model: &M, how: &Quantization, make: fn(Quantised) -> Linear) -> M {
+/// The same of signed bytes.
+pub(super) fn int8_scaling(linear: LinearQuantization) -> int8::Scaling {
+    let LinearQuantization { weights, activations: ActivationScales::PerTokenDynamic } = linear;
+    match weights {
+        WeightScales::PerChannel => int8::Scaling::Rows,
+        WeightScales::PerTensor => int8::Scaling::Tensor,
+    }
+}
+
+/// What a quantised layer is for.
+#[derive(Clone, Copy)]
+enum Use {
+    Trial,
+    Serving,
+}
+
+fn quantise(tensor: &Tensor, how: &Quantization, purpose: Use) -> QuantisedLinear {
+    let Tensor { rows, cols, data, .. } = tensor;
+    match how.format {
+        QuantizationFormat::E4m3 => {
+            let (level, scaling) = (Level::detect(), fp8_scaling(how.linear));
+            let weights = fp8::Quantised::new(level, fp8::Format::E4m3, scaling, data, *rows, *cols);
+            match purpose {
+                Use::Trial => fp8::Linear::trial(weights).into(),
+                Use::Serving => fp8::Linear::serving(weights).into(),
+            }
+        }
+        QuantizationFormat::Int8 => {
+            let weights = int8::Weights::new(int8_scaling(how.linear), data, *rows, *cols);
+            match purpose {
+                Use::Trial => int8::Linear::trial(weights).into(),
+                Use::Serving => int8::Linear::serving(weights).into(),
+            }
+        }
+    }
+}
+
+fn with<M: Quantisable>(model: &M, how: &Quantization, purpose: Use) -> M {
     let mut copy = model.clone();
-    for id in model.linear_layers() {
-        let tensor = model.params().get(id);
-        let (rows, cols) = (tensor.rows, tensor.cols);
-        let weights =
-            Quantised::new(Level::detect(), format(how.format), scaling(how.linear), &tensor.data, rows, cols);
-        copy.params_mut().quantise(id, make(weights));
+    for id in layers(model, how.format) {
+        copy.params_mut().quantise(id, quantise(model.params().get(id), how, purpose));
     }
     copy
 }
@@ -47,13 +83,13 @@ fn with<M: Quantisable>(model: &M, how: &Quantization, make: fn(Quantised) -> Li
 /// figures follow the order of what it is asked.
 #[must_use]
 pub fn trial<M: Quantisable>(model: &M, how: &Quantization) -> M {
-    with(model, how, Linear::trial)
+    with(model, how, Use::Trial)
 }
 
 /// The model with quantised layers, as it serves.
 #[must_use]
 pub fn quantised<M: Quantisable>(model: &M, how: &Quantization) -> M {
-    with(model, how, Linear::serving)
+    with(model, how, Use::Serving)
 }
 
 /// What a trial has found of every layer that computed anything.
@@ -72,6 +108,6 @@ pub fn errors<M: Quantisable>(trial: &M) -> Vec<LayerError> {
 pub fn weight_bytes(params: &Params) -> u64 {
     let floats: usize = params.tensors().iter().map(|tensor| tensor.data.len()).sum();
     let ids = (0..params.tensors().len()).filter_map(|at| params.quantised(ParamId(at)));
-    let quantised: usize = ids.map(|it| it.weights().codes().len() + size_of_val(it.weights().scales())).sum();
+    let quantised: usize = ids.map(QuantisedLinear::bytes).sum();
     (floats * size_of::<f32>() + quantised) as u64
 }

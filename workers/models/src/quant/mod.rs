@@ -16,4 +16,4 @@ mod layers;
 mod tests;
 
 pub use files::{CODES, LayerReport, Quality, REPORT, Report, open, report, save};
-pub use layers::{Quantisable, errors, quantised, trial, weight_bytes};
+pub use layers::{Quantisable, errors, layers, quantised, trial, weight_bytes};

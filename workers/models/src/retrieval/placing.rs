@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::Recommend;
 use recmesh_contract::config::{Device, RetrievalAlgorithm};
+use recmesh_contract::{Precision, Recommend};
 
 use super::folder::load;
 use super::header::Header;
-use crate::ModelError;
+use crate::{ModelError, quant};
 
 /// What a model serves from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,10 @@ pub struct Placed {
     pub why: String,
 }
 
+/// Why a model in signed bytes stays with the CPU.
+const IN_BYTES: &str =
+    "the model serves in int8, which is for CPUs; for a device set spec.quantization.format to e4m3, or remove it";
+
 /// Loads a model's folder as [`load`] does, on the device where it is asked for and can be had.
 ///
 /// # Errors
@@ -54,7 +58,10 @@ pub fn load_on(dir: &Path, catalog: Option<Arc<Catalog>>, wanted: Device) -> Res
         return on_cpu(catalog, "so asked for".to_owned());
     }
     let found = match (&Header::load(dir, catalog.as_deref())?.algorithm, &catalog) {
-        (RetrievalAlgorithm::LazyDecoder(config), Some(catalog)) => on_device(dir, config, catalog)?,
+        (RetrievalAlgorithm::LazyDecoder(config), Some(catalog)) => match quant::report(dir)? {
+            Some(report) if report.verdict.precision == Precision::Int8 => Err(IN_BYTES.to_owned()),
+            _ => on_device(dir, config, catalog)?,
+        },
         (RetrievalAlgorithm::LazyDecoder(_), None) => Err("a device searches a catalog, and none was given".to_owned()),
         _ => Err("only lazy decoders have kernels for a device".to_owned()),
     };
@@ -81,7 +88,7 @@ fn on_device(
         Ok(Probe::Absent(why)) => return Ok(Err(why.to_string())),
         Err(error) => return Ok(Err(error.to_string())),
     };
-    let model = crate::quant::open(dir, LazyDecoder::load(dir, config, Arc::clone(catalog))?)?;
+    let model = quant::open(dir, LazyDecoder::load(dir, config, Arc::clone(catalog))?)?;
     Ok(DeviceServer::open(&model, &device).map_err(|error| error.to_string()).map(|server| Placed {
         recommender: Box::new(server),
         from: ServesFrom::Cuda,

@@ -17,7 +17,7 @@ use recmesh_kernels::cuda::{
     Blas, CudaError, Decoder, DecoderWeights, Device, Engine, Found, GemmTable, Given, Graphs, Map, Norm, Precision,
     Request, Shape, Source, TrieLevel, TrieLevels, Walk,
 };
-use recmesh_kernels::{ParamId, Tape};
+use recmesh_kernels::{ParamId, QuantisedLinear, Tape};
 
 use super::super::sequence::newest;
 use super::context::Tokens;
@@ -226,7 +226,9 @@ impl LazyDecoder {
     /// Its sizes as the kernels name them.
     pub(super) fn device_shape(&self) -> Shape {
         let (config, layout) = (&self.config, &self.layout);
-        let quantised = layout.layers.iter().any(|layer| self.params.quantised(layer.cross.query).is_some());
+        let kind = |id: ParamId| self.params.quantised(id);
+        let quantised =
+            layout.layers.iter().any(|layer| matches!(kind(layer.cross.query), Some(QuantisedLinear::Fp8(_))));
         Shape {
             precision: if quantised { Precision::E4m3 } else { Precision::Bf16 },
             width: config.d_model as usize,
@@ -273,7 +275,9 @@ impl Source for Trained<'_> {
             Map::Down => it.ffn.down,
         };
         match self.0.params.quantised(id) {
-            Some(linear) => Given::Codes(Cow::Borrowed(linear.weights())),
+            Some(QuantisedLinear::Fp8(linear)) => Given::Codes(Cow::Borrowed(linear.weights())),
+            // No kernel multiplies signed bytes: what they stand for, in bf16.
+            Some(QuantisedLinear::Int8(linear)) => Given::Floats(Cow::Owned(linear.weights().dequantise())),
             None => Given::Floats(self.floats(id)),
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use recmesh_catalog::Catalog;
-use recmesh_contract::config::{self, RetrievalAlgorithm, SoftmaxLoss};
+use recmesh_contract::config::{self, QuantizationFormat, RetrievalAlgorithm, SoftmaxLoss};
 use recmesh_contract::{ItemIndex, Recommend};
 use recmesh_kernels::{Activation, Attention, Packed, ParamId, Params, Span, Tape, Var};
 
@@ -237,6 +237,14 @@ impl Quantisable for SasRec {
             [query, key, value, output, up, down]
         };
         self.layout.blocks.iter().flat_map(layers).collect()
+    }
+
+    /// The last block's keys and values, which cost less unprojected than projected in bytes.
+    fn kept(&self, format: QuantizationFormat) -> Vec<ParamId> {
+        match (format, self.layout.blocks.last()) {
+            (QuantizationFormat::Int8, Some(last)) => vec![last.key, last.value],
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -1,0 +1,190 @@
+//! Linear maps in signed bytes: their codes, and what serves or tries them. For CPUs: no device multiplies so here.
+//!
+//! ```text
+//! W [out × in] f32 ─► Weights: codes −127..=127, a scale an output ─► panels, packed once ─► products   serving
+//!                                                                └─► Linear on a tape ─► errors        a trial
+//! ```
+//! In: f32 weights, or codes and scales that were kept. Out: linear maps. `scale = largest magnitude / 127`, at least the
+//! smallest normal f32; a code is `round(w · (1 / scale))`, ties to even. Rows of activations are coded as they come, each
+//! with a scale of its own; the bound of a product stands at [`cpu::int8`](crate::cpu::int8). Whether what a trial finds
+//! is good enough is no matter of this file.
+
+use std::sync::OnceLock;
+
+use crate::buffer::Pool;
+use crate::cpu::Level;
+use crate::cpu::int8::{DEEPEST, Panels, product, rows};
+use crate::cpu::matmul::{Output, View, gemm};
+use crate::cpu::panels::Then;
+use crate::trial::Trial;
+
+/// What shares a scale among weights `[out, in]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scaling {
+    /// An output channel: a row of the matrix.
+    Rows,
+    /// The whole matrix.
+    Tensor,
+}
+
+/// A `rows × cols` matrix of codes with its scales.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    rows: usize,
+    cols: usize,
+    codes: Vec<i8>,
+    /// One a row, or one.
+    scales: Vec<f32>,
+}
+
+impl Weights {
+    /// A quantised copy. Where a number is none or infinite, the scale that covers it is NaN, and so is what it gives.
+    ///
+    /// # Panics
+    /// If the slice is not `rows × cols` long, or `cols` is above 65,536: sums must fit into 32 bits.
+    #[must_use]
+    pub fn new(scaling: Scaling, weights: &[f32], rows: usize, cols: usize) -> Self {
+        assert_eq!(weights.len(), rows * cols, "a matrix of {rows} x {cols}");
+        assert!(cols <= DEEPEST, "{cols} columns of eight bits");
+        let level = Level::detect();
+        let share = match scaling {
+            Scaling::Rows => cols,
+            Scaling::Tensor => weights.len(),
+        };
+        let (mut codes, mut scales) = (vec![0; weights.len()], Vec::new());
+        let share = share.max(1);
+        for (codes, weights) in codes.chunks_mut(share).zip(weights.chunks(share)) {
+            let (scale, inverse) = rows::scale_for(rows::largest(level, weights));
+            // Of a scale that is NaN codes mean nothing; a product expects none below −127.
+            rows::code(level, codes, weights, if scale.is_nan() { 0.0 } else { inverse });
+            scales.push(scale);
+        }
+        let codes = codes.into_iter().map(|code: u8| (code ^ 128).cast_signed().max(-127)).collect();
+        Self { rows, cols, codes, scales }
+    }
+
+    /// Codes and scales that were kept; `None` where their numbers do not fit the shape, a scale is no positive finite
+    /// number, or a code is below −127.
+    #[must_use]
+    pub fn from_parts(
+        scaling: Scaling,
+        (rows, cols): (usize, usize),
+        codes: Vec<i8>,
+        scales: Vec<f32>,
+    ) -> Option<Self> {
+        let wanted = match scaling {
+            Scaling::Rows => rows,
+            Scaling::Tensor => 1,
+        };
+        let fits = codes.len() == rows.checked_mul(cols)? && scales.len() == wanted && cols <= DEEPEST;
+        let sound = scales.iter().all(|scale| scale.is_finite() && *scale > 0.0) && !codes.contains(&i8::MIN);
+        (fits && sound).then_some(Self { rows, cols, codes, scales })
+    }
+
+    /// The matrix again, `code · scale` rounded once, `rows × cols`.
+    #[must_use]
+    pub fn dequantise(&self) -> Vec<f32> {
+        let scale = |at: usize| self.scales[if self.scales.len() == 1 { 0 } else { at / self.cols }];
+        self.codes.iter().enumerate().map(|(at, &code)| f32::from(code) * scale(at)).collect()
+    }
+
+    /// Rows: outputs.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns: inputs.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The codes, row-major.
+    #[must_use]
+    pub fn codes(&self) -> &[i8] {
+        &self.codes
+    }
+
+    /// The scales: one a row, or one.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The same as products read them.
+    pub(crate) fn panels(&self, gated: bool) -> Panels {
+        Panels::new(&self.codes, &self.scales, (self.rows, self.cols), gated)
+    }
+}
+
+/// Quantised weights `[out, in]` of a linear map.
+#[derive(Debug)]
+pub struct Linear {
+    weights: Weights,
+    /// Packed at the first product here; tapes that serve packed weights have their own.
+    panels: OnceLock<Panels>,
+    trial: Option<Trial>,
+}
+
+impl Linear {
+    /// Weights to serve.
+    #[must_use]
+    pub fn serving(weights: Weights) -> Self {
+        Self { weights, panels: OnceLock::new(), trial: None }
+    }
+
+    /// Weights to try out: the map still gives what it gave in f32, and keeps count of what serving these would change.
+    /// Run a trial on one thread where its figures must repeat.
+    #[must_use]
+    pub fn trial(weights: Weights) -> Self {
+        Self { trial: Some(Trial::default()), ..Self::serving(weights) }
+    }
+
+    /// Whether the f32 weights are needed no more.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.trial.is_none()
+    }
+
+    /// The weights.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// What a trial found so far. `None` where nothing is tried or no row has come.
+    #[must_use]
+    pub fn rel_error(&self) -> Option<f64> {
+        self.trial.as_ref()?.rel_error()
+    }
+
+    /// `out = x · Wᵀ`; `exact` are the weights in f32, read in a trial only.
+    pub(crate) fn product(&self, level: Level, pool: &mut Pool, out: &mut [f32], x: &[f32], exact: &[f32]) {
+        let (outputs, cols) = (self.weights.rows, self.weights.cols);
+        let rows = x.len().checked_div(cols).unwrap_or(0);
+        let panels = self.panels.get_or_init(|| self.weights.panels(false));
+        let mut scratch = pool.take(panels.room(rows));
+        match &self.trial {
+            None => product(level, out, x, panels, Then::NOTHING, &mut scratch),
+            Some(trial) => {
+                gemm(out, Output::Write, 1.0, View::new(x, rows, cols), View::new(exact, outputs, cols).t());
+                let mut found = pool.take(out.len());
+                product(level, &mut found, x, panels, Then::NOTHING, &mut scratch);
+                trial.count(out, &found, outputs);
+                pool.give(found);
+            }
+        }
+        pool.give(scratch);
+    }
+}
+
+impl PartialEq for Linear {
+    /// Equal weights for the same use; what a trial has counted is no part of it.
+    fn eq(&self, other: &Self) -> bool {
+        self.weights == other.weights && self.serves() == other.serves()
+    }
+}
+
+#[cfg(test)]
+mod tests;
