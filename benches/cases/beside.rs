@@ -19,12 +19,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use recmesh_contract::config::{
-    AdamW, Checkpoint, EarlyStopping, NoParams, Optimizer, Precision, SasRec as Config, Schedule, SoftmaxLoss,
-    TrainingParams,
+    AdamW, Checkpoint, EarlyStopping, NoParams, Optimizer, Precision, Quantization, QuantizationFormat,
+    SasRec as Config, Schedule, SoftmaxLoss, TrainingParams,
 };
 use recmesh_contract::{Candidate, ItemIndex, Progress, Query, Recommend, Reporter, Ties};
 use recmesh_kernels::share;
 use recmesh_learning::{Run, train};
+use recmesh_models::quant::{Quantisable, quantised};
 use recmesh_models::retrieval::{SasRec, SequenceExample};
 use serde_json::{Value, json};
 
@@ -51,16 +52,39 @@ pub fn run(what: &str, folder: &Path, count: usize, number: f64) -> Result<()> {
         "step-bf16" => steps(folder, count, number, Precision::Bf16),
         "product-1" => product::run(folder, count, 1),
         "product-2" => product::run(folder, count, 2),
-        "inference" => inference(folder, count),
+        "inference" => inference(folder, count, Numbers::Floats),
+        "inference-int8" => inference(folder, count, Numbers::Bytes),
         "scan" => scan::run(folder, count, number as usize, false),
         "scan-int8" => scan::run(folder, count, number as usize, true),
         "beam" => beam::run(folder, count, number as f32),
-        "decode" => decoder::run(folder, count, number as u32, REQUESTS),
-        "decode-one" => decoder::run(folder, count, number as u32, 1),
+        "decode" => decoder::run(folder, count, number as u32, REQUESTS, Numbers::Floats),
+        "decode-int8" => decoder::run(folder, count, number as u32, REQUESTS, Numbers::Bytes),
+        "decode-one" => decoder::run(folder, count, number as u32, 1, Numbers::Floats),
+        "decode-one-int8" => decoder::run(folder, count, number as u32, 1, Numbers::Bytes),
         _ => bail!(
-            "no side is named {what}; there are step, step-bf16, product-1, product-2, inference, scan, scan-int8, beam, \
-             decode and decode-one"
+            "no side is named {what}; there are step, step-bf16, product-1, product-2, inference, inference-int8, scan, \
+             scan-int8, beam, decode, decode-int8, decode-one and decode-one-int8"
         ),
+    }
+}
+
+/// What linear layers are computed with.
+#[derive(Clone, Copy)]
+enum Numbers {
+    Floats,
+    /// Signed bytes.
+    Bytes,
+}
+
+impl Numbers {
+    /// The model as it serves; its folder keeps the weights that it was given.
+    fn of<M: Quantisable>(self, model: M) -> M {
+        match self {
+            Self::Floats => model,
+            Self::Bytes => {
+                quantised(&model, &Quantization { format: QuantizationFormat::Int8, ..Quantization::default() })
+            }
+        }
     }
 }
 
@@ -154,10 +178,10 @@ fn steps(folder: &Path, count: usize, dropout: f64, precision: Precision) -> Res
 }
 
 /// The ten best of all items for 128 users.
-fn inference(folder: &Path, count: usize) -> Result<()> {
+fn inference(folder: &Path, count: usize, numbers: Numbers) -> Result<()> {
     let (model, examples) = written(folder, 0.0)?;
     let histories = examples.iter().map(|example| &example.items[1..]);
-    answer(&*model.recommender(), &queries(histories, K), count)
+    answer(&*numbers.of(model).recommender(), &queries(histories, K), count)
 }
 
 /// Asks for the `k` best after each history.

@@ -7,6 +7,7 @@ pub mod beside;
 mod catalog;
 mod decode;
 mod optimizer;
+mod quantised;
 mod random;
 mod reading;
 mod search;
@@ -21,13 +22,14 @@ use crate::measure::Bench;
 type Case = fn(&mut Bench) -> Result<()>;
 
 /// Names are prefixes of the cases that a function runs.
-const CASES: [(&str, Case); 9] = [
+const CASES: [(&str, Case); 10] = [
     ("catalog", catalog::run),
     ("search", search::run),
     ("training", training::run),
     ("softmax", softmax::run),
     ("decode", decode::run),
     ("attention", attention::run),
+    ("quantised", quantised::run),
     ("optimizer", optimizer::run),
     ("reading", reading::run),
     ("service", service::run),

@@ -4,13 +4,14 @@ use serde_json::{Value, json};
 
 use super::{manifests::WHOLE, program::Desk, server::Server};
 
-/// Both trained models of the whole with a `quantization` block.
+/// Both trained models of the whole with a `quantization` block: the retriever in int8, the ranker in the default.
 fn asking(quantization: &str) -> String {
     let decode = "contextLength: 8, decode: {beams: 40}}}\n";
     let tasks = "    - {name: like, when: {column: like, atLeast: 1}}\n";
     assert!(WHOLE.contains(decode) && WHOLE.contains(tasks));
-    let with = |line: &str| format!("{line}  quantization: {quantization}\n");
-    WHOLE.replace(decode, &with(decode)).replace(tasks, &with(tasks))
+    let bytes = quantization.replacen('{', "{format: int8, ", 1);
+    let with = |line: &str, quantization: &str| format!("{line}  quantization: {quantization}\n");
+    WHOLE.replace(decode, &with(decode, &bytes)).replace(tasks, &with(tasks, quantization))
 }
 
 /// Models of a few numbers, trained for seconds, have layers whose errors stand out: wide gates, which hold.
@@ -30,14 +31,14 @@ fn a_quantised_model_serves_says_so_and_is_the_same_whatever_the_threads() {
     desk.train(&["--threads", "1"]).good();
     let told = other.train(&["--threads", "3"]).good();
     assert!(desk.artifacts() == other.artifacts(), "1 thread against 3");
-    for model in ["retriever", "ranker"] {
-        assert!(told.out.contains(&format!("Quantized: {model} serves in e4m3, ")), "{}", told.out);
+    for (model, format) in [("retriever", "int8"), ("ranker", "e4m3")] {
+        assert!(told.out.contains(&format!("Quantized: {model} serves in {format}, ")), "{}", told.out);
     }
     let server = Server::start(&desk);
     assert!(asked(&server).iter().all(|items| items.as_array().is_some_and(|items| items.len() == 10)));
     let metrics = server.get("/metrics").text();
-    for pool in ["retrieve-retriever", "rank-ranker"] {
-        let line = format!("recmesh_pool_weight_bytes{{pool=\"{pool}\",precision=\"e4m3\"}} ");
+    for (pool, format) in [("retrieve-retriever", "int8"), ("rank-ranker", "e4m3")] {
+        let line = format!("recmesh_pool_weight_bytes{{pool=\"{pool}\",precision=\"{format}\"}} ");
         assert!(metrics.contains(&line), "{metrics}");
     }
     server.stop("TERM").good();

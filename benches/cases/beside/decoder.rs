@@ -16,7 +16,7 @@ use recmesh_models::retrieval::LazyDecoder;
 use serde_json::json;
 
 use super::super::random::Random;
-use super::{K, answer, queries};
+use super::{K, Numbers, answer, queries};
 
 const ITEMS: usize = 18_000;
 const CODES: usize = 256;
@@ -24,7 +24,7 @@ const LEVELS: usize = 3;
 const HISTORY: usize = 50;
 
 /// Rounds of `requests` requests at `beams` beams.
-pub fn run(folder: &Path, count: usize, beams: u32, requests: usize) -> Result<()> {
+pub fn run(folder: &Path, count: usize, beams: u32, requests: usize, numbers: Numbers) -> Result<()> {
     let mut random = Random(10);
     let catalog = catalog(folder, &mut random)?;
     let histories: Vec<Vec<u32>> =
@@ -39,7 +39,7 @@ pub fn run(folder: &Path, count: usize, beams: u32, requests: usize) -> Result<(
         "layers": config.layers, "contextLayers": config.context_layers, "kvLayers": config.kv_layers });
     fs::write(folder.join("batch.json"), serde_json::to_vec(&batch)?).context("writing the requests")?;
 
-    answer(&*model.recommender(), &queries(histories.iter().map(Vec::as_slice), k), count)
+    answer(&*numbers.of(model).recommender(), &queries(histories.iter().map(Vec::as_slice), k), count)
 }
 
 fn catalog(folder: &Path, random: &mut Random) -> Result<Arc<Catalog>> {
