@@ -248,10 +248,23 @@ unsafe fn strip<V: Vector, const M: usize, const W: usize>(tile: &mut Tile, at: 
     }
 }
 
+/// `f(sum + bias)`; a panel without biases has zeros.
 #[inline(always)]
-fn map<const N: usize>(row: &mut [f32; N], f: impl Fn(f32) -> f32) {
-    for x in row {
-        *x = f(*x);
+fn map(sums: &mut [f32; PANEL], bias: &[f32; PANEL], f: impl Fn(f32) -> f32) {
+    for (x, &bias) in sums.iter_mut().zip(bias) {
+        *x = f(*x + bias);
+    }
+}
+
+/// Writes sums, with the row they are added to where there is one.
+#[inline(always)]
+fn put(out: &mut [f32], sums: &[f32], onto: &[f32]) {
+    if onto.is_empty() {
+        out.copy_from_slice(sums);
+    } else {
+        for ((out, &sum), &more) in out.iter_mut().zip(sums).zip(onto) {
+            *out = sum + more;
+        }
     }
 }
 
@@ -268,27 +281,19 @@ pub(super) fn finish<S: Isa>(tile: &mut [[f32; PANEL]], at: Place<'_>, first: us
                 *gate = *gate * sigmoid::<S>(*gate) * value;
             }
         }
-        if !at.then.bias.is_empty() {
-            for (x, &bias) in sums.iter_mut().zip(at.bias) {
-                *x += bias;
-            }
-        }
         match at.then.curve {
-            Curve::None => {}
-            Curve::Relu => map(sums, relu_of),
-            Curve::Gelu => map(sums, gelu_of::<S>),
-            Curve::Silu => map(sums, |x| x * sigmoid::<S>(x)),
-            Curve::Sigmoid => map(sums, sigmoid::<S>),
+            Curve::None if at.then.bias.is_empty() => {}
+            Curve::None => map(sums, at.bias, |x| x),
+            Curve::Relu => map(sums, at.bias, relu_of),
+            Curve::Gelu => map(sums, at.bias, gelu_of::<S>),
+            Curve::Silu => map(sums, at.bias, |x| x * sigmoid::<S>(x)),
+            Curve::Sigmoid => map(sums, at.bias, sigmoid::<S>),
         }
         let start = row * width + left;
-        if !at.then.onto.is_empty() {
-            for (x, &more) in sums[..count].iter_mut().zip(&at.then.onto[start..start + count]) {
-                *x += more;
-            }
-        }
-        match sums.first_chunk::<PANEL>().filter(|_| count == PANEL) {
-            Some(sums) => out[start..start + PANEL].copy_from_slice(sums),
-            None => out[start..start + count].copy_from_slice(&sums[..count]),
+        let (out, onto) = (&mut out[start..start + count], at.then.onto.get(start..start + count).unwrap_or_default());
+        match out.as_mut_array::<PANEL>() {
+            Some(out) => put(out, sums, onto),
+            None => put(out, &sums[..count], onto),
         }
     }
 }
