@@ -3,7 +3,8 @@
 //! In: a body written as plain loops. Out: a function that takes a [`Level`] first. A level can only be made for a
 //! machine that has it, so calling a compiled body is sound. AVX2 and AVX-512 run the same fused arithmetic and agree
 //! in bits; the portable level rounds products before it adds them. The two levels above AVX-512 have instructions for
-//! bf16, which only the products of [`super::bf16`] use: every other body runs its AVX-512 version there.
+//! bf16, which only the products of [`super::bf16`] use, and tiles, which those of [`super::int8`] use too: every other body
+//! runs its AVX-512 version there.
 
 use super::bf16::amx;
 

@@ -19,7 +19,16 @@ pub(crate) fn allowed() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{Tiles, configure, peak, release};
+pub(super) use x86::{Tiles, peak};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{configure, release};
+
+/// Whether tiles that this process may use multiply bytes, too.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn bytes() -> bool {
+    static BYTES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *BYTES.get_or_init(|| allowed() && x86::bytes())
+}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -49,6 +58,12 @@ mod x86 {
         let wanted = PRODUCTS | TILES;
         // SAFETY: as above.
         saves && __cpuid_count(7, 0).edx & wanted == wanted && unsafe { saved() } & SAVED == SAVED
+    }
+
+    /// Whether a processor that has tiles multiplies bytes in them.
+    pub fn bytes() -> bool {
+        const BYTES: u32 = 1 << 25;
+        std::arch::x86_64::__cpuid_count(7, 0).edx & BYTES != 0
     }
 
     /// Asks the kernel for the tiles' memory, for all threads of this process.

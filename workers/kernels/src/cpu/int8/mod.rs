@@ -18,8 +18,13 @@
 //! f32 once and scaled by two products. A row that is zero gives 0, to the bit; a row with an infinity or NaN gives NaN
 //! throughout, and so does an output whose scale is NaN.
 
+//!
+//! Tiles (AMX) have run on an emulated processor (`make test-isa`), never on a real one.
+
 #![allow(unsafe_code)] // Kernels take pointers; the one public function proves that they stay within the slices.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub(crate) mod dot;
 pub(crate) mod rows;
 mod sums;
@@ -165,6 +170,15 @@ unsafe fn vnni(level: Level, out: &mut [f32], x: &[f32], panels: &Panels, then: 
 }
 
 /// # Safety
+/// As for [`body`], and tiles have their shapes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn tiles(level: Level, out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>, scratch: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { body::<amx::Tiles, Fused>(level, out, x, panels, then, scratch) }
+}
+
+/// # Safety
 /// As for [`body`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
@@ -204,6 +218,12 @@ fn product_by(
     // which alone has a way of its own, was found with the rest.
     unsafe {
         match dot.kind() {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Amx => {
+                super::bf16::amx::configure();
+                tiles(level, out, x, panels, then, scratch);
+                super::bf16::amx::release();
+            }
             #[cfg(target_arch = "x86_64")]
             Kind::Vnni => vnni(level, out, x, panels, then, scratch),
             #[cfg(target_arch = "x86_64")]

@@ -9,7 +9,8 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
 
 /// Every way that every level may use.
 fn ways() -> Vec<(Level, Dot)> {
-    let all = Level::all().into_iter().flat_map(|level| Dot::all().into_iter().map(move |dot| (level, dot)));
+    let ways = |level| Dot::all().into_iter().chain([Dot::at(level)]).map(move |dot| (level, dot));
+    let all = Level::all().into_iter().flat_map(ways);
     all.filter(|&(level, dot)| (level == Level::PORTABLE) == (dot == Dot::at(Level::PORTABLE)))
         .filter(|&(level, dot)| dot.kind() as u8 <= Dot::at(level).kind() as u8)
         .collect()
@@ -214,4 +215,10 @@ fn one_scale_of_all_outputs_is_each_outputs_scale() {
     for way in ways() {
         assert_eq!(run(way, &x, &one, Then::NOTHING), run(way, &x, &each, Then::NOTHING));
     }
+}
+
+#[test]
+#[ignore = "needs a processor with AMX: make test-isa has one"]
+fn int8_finds_tiles() {
+    assert_eq!(Dot::at(Level::detect()).kind(), Kind::Amx);
 }
