@@ -19,6 +19,12 @@ impl Mask {
         Self { words: vec![0; items.div_ceil(64)] }
     }
 
+    /// Takes all items out; afterwards the mask is one of `items`, in the memory it has.
+    pub fn clear(&mut self, items: usize) {
+        self.words.clear();
+        self.words.resize(items.div_ceil(64), 0);
+    }
+
     /// A mask of ready words, 64 items each, lowest bit first.
     #[must_use]
     pub fn from_words(words: Vec<u64>) -> Self {

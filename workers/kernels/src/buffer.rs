@@ -23,9 +23,11 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Zeros that belong to no pool.
-    pub(crate) fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; 16]); len.div_ceil(16)], len }
+    /// This memory, or more where it is too short, as zeros of another length.
+    pub(crate) fn zeroed(mut self, len: usize) -> Self {
+        self.lines.clear();
+        self.lines.resize(len.div_ceil(16), Line([0.0; 16]));
+        Self { len, ..self }
     }
 
     /// The same memory as words.

@@ -10,16 +10,17 @@ mod scan;
 
 pub use int8::Int8Table;
 pub use normaliser::{largest, log_sum_exp, sum_exp};
+pub use scan::Scan;
 
 use std::cmp::Ordering;
 
-use crate::cpu::Level;
 use crate::noise;
 
 /// How equal scores are ordered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TieOrder {
     /// The smaller index first.
+    #[default]
     ByIndex,
     /// By a 64-bit hash of this seed and the index: fair to all indices, the same in every run.
     Hash(u64),
@@ -43,8 +44,8 @@ impl Entry {
     }
 }
 
-/// Collects the best `k` of what is pushed.
-#[derive(Clone, Debug)]
+/// Collects the best `k` of what is pushed; at first none.
+#[derive(Clone, Debug, Default)]
 pub struct TopK {
     /// A heap whose root is the worst kept entry.
     heap: Vec<Entry>,
@@ -58,6 +59,13 @@ impl TopK {
     #[must_use]
     pub fn new(k: usize, ties: TieOrder) -> Self {
         Self { heap: Vec::with_capacity(k), k, ties, saw_nan: false }
+    }
+
+    /// Empty again, for other numbers and ties, with the memory it has.
+    pub fn reset(&mut self, k: usize, ties: TieOrder) {
+        self.heap.clear();
+        self.heap.reserve_exact(k);
+        (self.k, self.ties, self.saw_nan) = (k, ties, false);
     }
 
     /// Offers a score. NaN ranks below everything and is remembered.
@@ -88,8 +96,13 @@ impl TopK {
     /// The best, best first.
     #[must_use]
     pub fn into_sorted(mut self) -> Vec<(f32, u32)> {
+        self.drain_sorted().collect()
+    }
+
+    /// The best, best first; the collector keeps its memory and is empty afterwards.
+    pub fn drain_sorted(&mut self) -> impl ExactSizeIterator<Item = (f32, u32)> {
         self.heap.sort_unstable_by(Entry::order);
-        self.heap.into_iter().map(|entry| (entry.score, entry.index)).collect()
+        self.heap.drain(..).map(|entry| (entry.score, entry.index))
     }
 
     fn consider(&mut self, score: f32, index: u32) {
@@ -150,8 +163,8 @@ pub struct Search {
 
 /// One collector a query row, filled from all table rows that `skip(query, row)` does not exclude.
 ///
-/// Queries are `n × dim`, the table is `m × dim`. `skip` is asked only about rows good enough to enter. Memory is one
-/// block of products and a copy of the queries.
+/// Queries are `n × dim`, the table is `m × dim`. `skip` is asked only about rows good enough to enter. Memory is that of
+/// a [`Scan`].
 ///
 /// # Panics
 /// If a slice is not a whole number of rows.
@@ -178,9 +191,7 @@ pub fn offer_products(
     found: &mut [TopK],
     skip: &dyn Fn(usize, u32) -> bool,
 ) {
-    assert!(dim > 0 && queries.len().is_multiple_of(dim) && table.len().is_multiple_of(dim), "rows of {dim} columns");
-    assert_eq!(queries.len() / dim, found.len(), "one collector a query");
-    scan::offer(Level::detect(), queries, table, dim, found, skip);
+    Scan::default().offer(queries, table, dim, found, skip);
 }
 
 #[cfg(test)]

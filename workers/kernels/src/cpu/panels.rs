@@ -90,9 +90,17 @@ impl Panels {
     /// # Panics
     /// If the slice is not `outputs × depth` long, or gated outputs are odd.
     pub fn new(weights: &[f32], outputs: usize, depth: usize, gated: bool) -> Self {
+        Self::packed_in(Buffer::default(), weights, outputs, depth, gated)
+    }
+
+    /// The same in memory that is there; no more is taken where it is long enough.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn packed_in(memory: Buffer, weights: &[f32], outputs: usize, depth: usize, gated: bool) -> Self {
         assert_eq!(weights.len(), outputs * depth, "weights of {outputs} outputs and {depth} inputs");
         let columns = Columns::new(outputs, gated);
-        let mut data = Buffer::zeros(columns.panels() * depth * PANEL);
+        let mut data = memory.zeroed(columns.panels() * depth * PANEL);
         for (panel, values) in data.chunks_exact_mut((depth * PANEL).max(1)).enumerate() {
             for lane in 0..PANEL {
                 let Some(output) = columns.output(panel, lane) else { continue };
@@ -102,6 +110,11 @@ impl Panels {
             }
         }
         Self { data, columns, depth }
+    }
+
+    /// The memory, for other panels.
+    pub fn into_memory(self) -> Buffer {
+        self.data
     }
 
     /// Columns of the result.

@@ -9,8 +9,8 @@
 //! the k-th best lower bound; nothing else can be among the best. Rows and queries that hold an infinity or NaN have no
 //! bound and are always multiplied. Integer products are the same in bits at every level.
 
-use super::{Level, TieOrder, TopK, offer_products, products};
-use crate::cpu::{kernel, reduce};
+use super::{TieOrder, TopK, offer_products, products};
+use crate::cpu::{Level, kernel, reduce};
 
 use products::{Dot, GROUP, LANES, STEP};
 

@@ -61,42 +61,79 @@ fn reaches(score: f32, threshold: f32) -> bool {
     !(score < threshold)
 }
 
-/// Offers all products of `queries` with the rows of `table` that `skip` does not exclude; slices are whole rows, one
-/// query a collector.
-pub(super) fn offer(
-    level: Level,
-    queries: &[f32],
-    table: &[f32],
-    dim: usize,
-    found: &mut [TopK],
-    skip: &dyn Fn(usize, u32) -> bool,
-) {
-    let count = found.len();
-    if count == 0 {
-        return;
+/// Memory of scans: a copy of the queries and one block of products, as much as the most queries so far took. A scan of no
+/// more queries than that allocates nothing.
+#[derive(Debug, Default)]
+pub struct Scan {
+    panels: Option<Panels>,
+    products: Vec<f32>,
+    marks: Vec<u8>,
+    thresholds: Vec<f32>,
+}
+
+impl Scan {
+    /// [`offer_products`](super::offer_products) in this memory.
+    ///
+    /// # Panics
+    /// If a slice is not a whole number of rows, or there are not as many collectors as query rows.
+    pub fn offer(
+        &mut self,
+        queries: &[f32],
+        table: &[f32],
+        dim: usize,
+        found: &mut [TopK],
+        skip: &dyn Fn(usize, u32) -> bool,
+    ) {
+        let whole = |rows: &[f32]| dim > 0 && rows.len().is_multiple_of(dim);
+        assert!(whole(queries) && whole(table), "rows of {dim} columns");
+        assert_eq!(queries.len() / dim, found.len(), "one collector a query");
+        self.offer_at(Level::detect(), queries, table, dim, found, skip);
     }
-    let panels = (count > FEW).then(|| Panels::new(queries, count, dim, false));
-    let stretches = count.div_ceil(STRETCH);
-    let mut products = vec![0.0; BLOCK.min(table.len() / dim) * count];
-    let mut marks = vec![0; BLOCK * stretches];
-    let mut thresholds: Vec<f32> = found.iter().map(TopK::threshold).collect();
-    for (base, rows) in (0..).step_by(BLOCK).zip(table.chunks(BLOCK * dim)) {
-        let height = rows.len() / dim;
-        let (products, marks) = (&mut products[..height * count], &mut marks[..height * stretches]);
-        match &panels {
-            Some(panels) => product(level, products, rows, panels, Then::NOTHING),
-            None => dots(level, products, rows, queries, dim),
+
+    /// Offers all products of `queries` with the rows of `table` that `skip` does not exclude; slices are whole rows, one
+    /// query a collector.
+    pub(super) fn offer_at(
+        &mut self,
+        level: Level,
+        queries: &[f32],
+        table: &[f32],
+        dim: usize,
+        found: &mut [TopK],
+        skip: &dyn Fn(usize, u32) -> bool,
+    ) {
+        let count = found.len();
+        if count == 0 {
+            return;
         }
-        mark(level, marks, products, &thresholds);
-        for (at, _) in marks.iter().enumerate().filter(|&(_, &mark)| mark != 0) {
-            let (row, first) = (at / stretches, at % stretches * STRETCH);
-            let index = base + row as u32;
-            let end = (first + STRETCH).min(count);
-            for (query, &score) in (first..end).zip(&products[row * count + first..row * count + end]) {
-                let top = &mut found[query];
-                if reaches(score, thresholds[query]) && !skip(query, index) {
-                    top.consider(score, index);
-                    thresholds[query] = top.threshold();
+        let Self { panels, products, marks, thresholds } = self;
+        let panels = (count > FEW).then(|| {
+            let memory = panels.take().map(Panels::into_memory).unwrap_or_default();
+            &*panels.insert(Panels::packed_in(memory, queries, count, dim, false))
+        });
+        let stretches = count.div_ceil(STRETCH);
+        // What these hold is written before it is read.
+        products.resize(BLOCK.min(table.len() / dim) * count, 0.0);
+        marks.resize(BLOCK * stretches, 0);
+        thresholds.clear();
+        thresholds.extend(found.iter().map(TopK::threshold));
+        for (base, rows) in (0..).step_by(BLOCK).zip(table.chunks(BLOCK * dim)) {
+            let height = rows.len() / dim;
+            let (products, marks) = (&mut products[..height * count], &mut marks[..height * stretches]);
+            match panels {
+                Some(panels) => product(level, products, rows, panels, Then::NOTHING),
+                None => dots(level, products, rows, queries, dim),
+            }
+            mark(level, marks, products, thresholds);
+            for (at, _) in marks.iter().enumerate().filter(|&(_, &mark)| mark != 0) {
+                let (row, first) = (at / stretches, at % stretches * STRETCH);
+                let index = base + row as u32;
+                let end = (first + STRETCH).min(count);
+                for (query, &score) in (first..end).zip(&products[row * count + first..row * count + end]) {
+                    let top = &mut found[query];
+                    if reaches(score, thresholds[query]) && !skip(query, index) {
+                        top.consider(score, index);
+                        thresholds[query] = top.threshold();
+                    }
                 }
             }
         }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cpu::Level;
 
 fn sorted(scores: &[f32], k: usize, ties: TieOrder) -> Vec<(f32, u32)> {
     let key = |index: u32| match ties {
@@ -111,7 +112,7 @@ fn a_querys_scores_do_not_depend_on_those_beside_it() {
     for level in Level::all() {
         let search = |queries: &[f32]| {
             let mut found = vec![TopK::new(9, TieOrder::ByIndex); queries.len() / dim];
-            scan::offer(level, queries, &table, dim, &mut found, &|_, row| row == 3);
+            Scan::default().offer_at(level, queries, &table, dim, &mut found, &|_, row| row == 3);
             found.into_iter().map(TopK::into_sorted).collect::<Vec<_>>()
         };
         let together = search(&queries);
@@ -127,6 +128,29 @@ fn a_querys_scores_do_not_depend_on_those_beside_it() {
             let worst = found.last().unwrap().0;
             let better = (0..rows as u32).filter(|&row| row != 3 && exact(row) > f64::from(worst) + 1e-4).count();
             assert!(found.len() == 9 && better < 9, "{better} are better than the worst found");
+        }
+    }
+}
+
+/// Batches of unequal sizes, widths and tables one after another: what earlier ones left in memory changes nothing.
+#[test]
+fn scans_and_collectors_are_as_good_as_new() {
+    let numbers = |seed: u64, count: usize| -> Vec<f32> {
+        (0..count as u64).map(|i| (noise::hash(seed, i) >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
+    };
+    let (mut scan, mut tops) = (Scan::default(), Vec::new());
+    for (seed, (count, dim, rows, k)) in (0..).zip([(70, 24, 300, 9), (3, 37, 90, 200), (1, 5, 40, 1), (33, 24, 7, 3)])
+    {
+        let (queries, table) = (numbers(seed, count * dim), numbers(seed + 9, rows * dim));
+        let ties = if k == 3 { TieOrder::Hash(7) } else { TieOrder::ByIndex };
+        tops.resize_with(count, TopK::default);
+        tops.iter_mut().for_each(|top| top.reset(k, ties));
+        scan.offer(&queries, &table, dim, &mut tops, &|query, row| row as usize == query);
+        let fresh = inner_product_top_k(&queries, &table, Search { dim, k, ties }, &|query, row| row as usize == query);
+        for (top, fresh) in tops.iter_mut().zip(fresh) {
+            assert_eq!(top.drain_sorted().collect::<Vec<_>>(), fresh.into_sorted());
+            top.push(f32::NAN, 1);
+            assert!(top.saw_nan());
         }
     }
 }
