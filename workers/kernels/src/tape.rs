@@ -102,6 +102,14 @@ impl<'a> Tape<'a> {
             out
         })
     }
+    /// Zeros without gradient.
+    pub fn zeros(&mut self, rows: usize, cols: usize) -> Var {
+        self.record(Op::Leaf, |f| {
+            let mut out = f.output(rows, cols, false);
+            out.data.fill(0.0);
+            out
+        })
+    }
 
     // --- look-ups
     /// Row `ids[i]` of a table: `[ids, cols]`.

@@ -85,14 +85,16 @@ impl AttributeTable {
         }
     }
 
-    /// The bags of some entities, `None` an empty one: ids and offsets.
-    pub(super) fn bags(&self, entities: impl Iterator<Item = Option<u32>>) -> (Vec<u32>, Vec<u32>) {
-        let (mut ids, mut offsets) = (Vec::new(), vec![0]);
+    /// The bags of some entities, `None` an empty one, in place of those that `bags` holds.
+    pub(super) fn bags(&self, entities: impl Iterator<Item = Option<u32>>, bags: &mut Bags) {
+        let Bags { ids, offsets } = bags;
+        ids.clear();
+        offsets.clear();
+        offsets.push(0);
         for entity in entities {
             ids.extend_from_slice(entity.map_or(&[], |e| self.of(e)));
             offsets.push(ids.len() as u32);
         }
-        (ids, offsets)
     }
 
     fn check(&self, entities: usize) -> Result<(), ModelError> {
@@ -106,6 +108,13 @@ impl AttributeTable {
             format!("the table of attribute {:?} does not fit {entities} rows of ids below {}", self.name, self.size);
         Err(ModelError::Mismatch(what))
     }
+}
+
+/// Values of some entities: those of the `i`-th are `ids[offsets[i]..offsets[i + 1]]`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Bags {
+    pub ids: Vec<u32>,
+    pub offsets: Vec<u32>,
 }
 
 /// What a model over interactions knows of items and users.
@@ -187,7 +196,11 @@ mod tests {
         let table = AttributeTable { name: "genre".into(), size: 3, offsets: vec![0, 2, 2], ids: vec![0, 2] };
         assert!(table.check(2).is_ok());
         assert_eq!((table.of(0), table.of(1), table.of(9)), (&[0, 2][..], &[][..], &[][..]));
-        assert_eq!(table.bags([Some(0), None, Some(0)].into_iter()), (vec![0, 2, 0, 2], vec![0, 2, 2, 4]));
+        let mut bags = Bags::default();
+        for _ in 0..2 {
+            table.bags([Some(0), None, Some(0)].into_iter(), &mut bags);
+            assert_eq!(bags, Bags { ids: vec![0, 2, 0, 2], offsets: vec![0, 2, 2, 4] });
+        }
         assert!(table.check(3).is_err());
         assert!(AttributeTable { size: 2, ..table.clone() }.check(2).is_err());
         assert!(AttributeTable { offsets: vec![0, 3, 2], ..table.clone() }.check(2).is_err());

@@ -14,11 +14,11 @@ use recmesh_contract::{
     ItemIndex,
     config::{Mmoe, RankingAlgorithm, RankingParams},
 };
-use recmesh_kernels::{Attention, Init, ParamId, Params, RelativeBias, Role, Span, Tape, Var, Workspace};
+use recmesh_kernels::{Attention, Init, Packed, ParamId, Params, RelativeBias, Role, Span, Tape, Var, Workspace};
 
 use super::{
-    features::{AttributeTable, COUNT_BUCKETS, CategoricalFeature, InteractionFeatures, count_bucket},
-    mixture::{Mixture, Part, probabilities},
+    features::{AttributeTable, Bags, COUNT_BUCKETS, CategoricalFeature, InteractionFeatures, count_bucket},
+    mixture::{Columns, Mixture, Part, probabilities},
     saved::{self, Builder, Header},
     tasks::{self, Head},
 };
@@ -48,6 +48,25 @@ pub(super) struct Asker<'a> {
     pub history: &'a [ItemIndex],
     /// Row in the user table.
     pub user: Option<u32>,
+}
+
+/// Memory of a pass over candidates, used again by the next one: as much as the largest pass so far took.
+#[derive(Default)]
+pub(super) struct Scratch {
+    histories: Histories,
+    lookups: Lookups,
+    /// The history of each candidate's asker, and the place after its newest item.
+    spans: Vec<Span>,
+    now: Vec<u32>,
+    columns: Columns,
+}
+
+/// Rows to be read of the table that is looked up, and what was read for one side.
+#[derive(Default)]
+struct Lookups {
+    ids: Vec<u32>,
+    bags: Bags,
+    parts: Vec<Var>,
 }
 
 /// A mixture of experts over interactions.
@@ -145,25 +164,36 @@ impl InteractionMmoe {
         for rows in rows.chunks(ROWS) {
             let mut tape = Tape::serve(&self.params, workspace);
             let logits = self.row_logits(&mut tape, rows);
-            all.extend(probabilities(&mut tape, &logits));
+            let found = probabilities(&mut tape, &logits);
+            all.extend_from_slice(tape.value(found));
         }
         all
     }
 
-    /// Probabilities of candidates, `candidates × tasks` row-major; candidate `i` belongs to `askers[owners[i]]`.
-    pub(super) fn score(
+    /// Probabilities of candidates, `candidates × tasks`; candidate `i` belongs to the asker `owners[i]`.
+    pub(super) fn score<'a>(
         &self,
-        workspace: &mut Workspace,
-        askers: &[Asker<'_>],
-        candidates: &[ItemIndex],
-        owners: &[u32],
-    ) -> Vec<f32> {
-        if candidates.is_empty() {
-            return Vec::new();
-        }
-        let mut tape = Tape::serve(&self.params, workspace);
-        let logits = self.logits(&mut tape, askers, candidates, owners);
-        probabilities(&mut tape, &logits)
+        tape: &mut Tape<'_>,
+        askers: impl Iterator<Item = Asker<'a>> + Clone,
+        (candidates, owners): (&[ItemIndex], &[u32]),
+        scratch: &mut Scratch,
+    ) -> Var {
+        self.logits(tape, askers, (candidates, owners), scratch);
+        probabilities(tape, &scratch.columns.logits)
+    }
+
+    /// The weights of a tape that serves.
+    pub(super) fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The weights as serving reads them, in place of their first form: the model can only serve from now on.
+    pub(super) fn pack(&mut self) -> Packed {
+        let Tables { query, key, value, .. } = self.tables;
+        let maps: Vec<ParamId> = [query, key, value].into_iter().chain(self.mixture.maps()).collect();
+        let packed = Packed::new(&self.params, &maps, &[]);
+        packed.maps().for_each(|id| self.params.drop_values(id));
+        packed
     }
 
     /// Writes the model's folder.
@@ -226,67 +256,86 @@ impl InteractionMmoe {
 
     /// One logit column a task, for rows that each have their own history.
     pub(super) fn row_logits(&self, tape: &mut Tape<'_>, rows: &[&InteractionRow]) -> Vec<Var> {
-        let askers: Vec<Asker<'_>> = rows.iter().map(|r| Asker { history: &r.history, user: r.user }).collect();
+        let askers = rows.iter().map(|r| Asker { history: &r.history, user: r.user });
         let items: Vec<ItemIndex> = rows.iter().map(|r| r.item).collect();
         let owners: Vec<u32> = (0..rows.len() as u32).collect();
-        self.logits(tape, &askers, &items, &owners)
+        let mut scratch = Scratch::default();
+        self.logits(tape, askers, (&items, &owners), &mut scratch);
+        scratch.columns.logits
     }
 
-    fn logits(&self, tape: &mut Tape<'_>, askers: &[Asker<'_>], candidates: &[ItemIndex], owners: &[u32]) -> Vec<Var> {
-        let histories = Histories::read(askers, self.mmoe.history_length as usize, self.features.items());
-        let user = self.user_part(tape, askers, &histories);
-        let item = self.item_part(tape, &histories, candidates, owners);
+    /// Computes the logits into `scratch.columns`.
+    fn logits<'a>(
+        &self,
+        tape: &mut Tape<'_>,
+        askers: impl Iterator<Item = Asker<'a>> + Clone,
+        (candidates, owners): (&[ItemIndex], &[u32]),
+        scratch: &mut Scratch,
+    ) {
+        scratch.histories.read(askers.clone(), self.mmoe.history_length as usize, self.features.items());
+        let user = self.user_part(tape, askers, scratch);
+        let item = self.item_part(tape, candidates, owners, scratch);
         let parts = [Part { value: user, rows: Some(owners) }, Part { value: item, rows: None }];
-        self.mixture.logits(tape, &parts)
+        self.mixture.logits(tape, &parts, &mut scratch.columns);
     }
 
     /// `[askers, (2 + attributes) · width]`: all that does not depend on the candidate.
-    fn user_part(&self, tape: &mut Tape<'_>, askers: &[Asker<'_>], histories: &Histories) -> Var {
+    fn user_part<'a>(
+        &self,
+        tape: &mut Tape<'_>,
+        askers: impl Iterator<Item = Asker<'a>> + Clone,
+        scratch: &mut Scratch,
+    ) -> Var {
+        let Scratch { histories, lookups: Lookups { ids, bags, parts }, .. } = scratch;
         // Items read, not items there are: training rows and requests may carry more than is read.
-        let length = |span: Span| count_bucket((span.end - span.start) as usize);
-        let lengths: Vec<u32> = (0..askers.len()).map(|asker| length(histories.span(asker))).collect();
-        let mut parts = vec![
-            tape.embed(self.tables.length, &lengths),
-            tape.embed_bag(self.tables.items, &histories.items, &histories.offsets, true),
-        ];
+        ids.clear();
+        ids.extend(histories.spans().map(|span| count_bucket((span.end - span.start) as usize)));
+        parts.clear();
+        parts.push(tape.embed(self.tables.length, ids));
+        parts.push(tape.embed_bag(self.tables.items, &histories.items, &histories.offsets, true));
         for (table, &id) in self.features.user_attributes.iter().zip(&self.tables.user_attributes) {
-            let (ids, offsets) = table.bags(askers.iter().map(|a| a.user));
-            parts.push(tape.embed_bag(id, &ids, &offsets, true));
+            table.bags(askers.clone().map(|asker| asker.user), bags);
+            parts.push(tape.embed_bag(id, &bags.ids, &bags.offsets, true));
         }
-        tape.concat(&parts)
+        tape.concat(parts)
     }
 
     /// `[candidates, (4 + attributes) · width]`: the item, what it finds in the history, and how the two agree.
-    fn item_part(&self, tape: &mut Tape<'_>, histories: &Histories, candidates: &[ItemIndex], owners: &[u32]) -> Var {
-        let item = self.items_as(tape, candidates);
+    fn item_part(&self, tape: &mut Tape<'_>, candidates: &[ItemIndex], owners: &[u32], scratch: &mut Scratch) -> Var {
+        let Scratch { histories, lookups, spans, now, .. } = scratch;
+        let item = self.items_as(tape, candidates, lookups);
         let query = tape.linear(item, self.tables.query, None);
         let found = if histories.items.is_empty() {
-            let width = self.mmoe.embedding as usize;
-            tape.constant(candidates.len(), width, &vec![0.0; candidates.len() * width])
+            tape.zeros(candidates.len(), self.mmoe.embedding as usize)
         } else {
-            let past = self.items_as(tape, &histories.items);
+            let past = self.items_as(tape, &histories.items, lookups);
             let key = tape.linear(past, self.tables.key, None);
             let value = tape.linear(past, self.tables.value, None);
-            let span = |&owner: &u32| histories.span(owner as usize);
-            let spans: Vec<Span> = owners.iter().map(span).collect();
-            let now: Vec<u32> = spans.iter().map(|s| s.end - s.start).collect();
-            let bias = Some(RelativeBias { table: self.tables.recency, query: &now, key: &histories.positions });
-            tape.attention(query, key, value, Attention { heads: 1, groups: 1, spans: &spans, bias })
+            spans.clear();
+            spans.extend(owners.iter().map(|&owner| histories.span(owner as usize)));
+            now.clear();
+            now.extend(spans.iter().map(|span| span.end - span.start));
+            let bias = Some(RelativeBias { table: self.tables.recency, query: now, key: &histories.positions });
+            tape.attention(query, key, value, Attention { heads: 1, groups: 1, spans, bias })
         };
         let agreement = tape.mul(found, query);
         tape.concat(&[item, found, agreement])
     }
 
-    /// `[ids, (2 + attributes) · width]`: items as embeddings of themselves, their popularity, their attributes.
-    fn items_as(&self, tape: &mut Tape<'_>, ids: &[ItemIndex]) -> Var {
+    /// `[items, (2 + attributes) · width]`: items as embeddings of themselves, their popularity, their attributes.
+    fn items_as(&self, tape: &mut Tape<'_>, items: &[ItemIndex], lookups: &mut Lookups) -> Var {
+        let Lookups { ids, bags, parts } = lookups;
         let popularity = |&i: &ItemIndex| count_bucket(self.features.popularity[i as usize] as usize);
-        let buckets: Vec<u32> = ids.iter().map(popularity).collect();
-        let mut parts = vec![tape.embed(self.tables.items, ids), tape.embed(self.tables.popularity, &buckets)];
+        ids.clear();
+        ids.extend(items.iter().map(popularity));
+        parts.clear();
+        parts.push(tape.embed(self.tables.items, items));
+        parts.push(tape.embed(self.tables.popularity, ids));
         for (table, &id) in self.features.item_attributes.iter().zip(&self.tables.item_attributes) {
-            let (ids, offsets) = table.bags(ids.iter().map(|&i| Some(i)));
-            parts.push(tape.embed_bag(id, &ids, &offsets, true));
+            table.bags(items.iter().map(|&i| Some(i)), bags);
+            parts.push(tape.embed_bag(id, &bags.ids, &bags.offsets, true));
         }
-        tape.concat(&parts)
+        tape.concat(parts)
     }
 }
 
@@ -295,6 +344,7 @@ const ITEM: &str = "items";
 const USER: &str = "users";
 
 /// The newest items of some histories, one after another.
+#[derive(Default)]
 struct Histories {
     items: Vec<ItemIndex>,
     offsets: Vec<u32>,
@@ -302,21 +352,29 @@ struct Histories {
 }
 
 impl Histories {
-    /// The newest `length` items of each that the table knows.
-    fn read(askers: &[Asker<'_>], length: usize, known: usize) -> Self {
-        let mut all = Self { items: Vec::new(), offsets: vec![0], positions: Vec::new() };
+    /// The newest `length` items of each that the table knows, in place of those that were read before.
+    fn read<'a>(&mut self, askers: impl Iterator<Item = Asker<'a>>, length: usize, known: usize) {
+        let Self { items, offsets, positions } = self;
+        items.clear();
+        positions.clear();
+        offsets.clear();
+        offsets.push(0);
         for asker in askers {
-            let start = all.items.len();
-            all.items.extend(asker.history.iter().rev().copied().filter(|&i| (i as usize) < known).take(length));
-            all.items[start..].reverse();
-            all.positions.extend(0..(all.items.len() - start) as u32);
-            all.offsets.push(all.items.len() as u32);
+            let start = items.len();
+            items.extend(asker.history.iter().rev().copied().filter(|&i| (i as usize) < known).take(length));
+            items[start..].reverse();
+            positions.extend(0..(items.len() - start) as u32);
+            offsets.push(items.len() as u32);
         }
-        all
     }
 
     fn span(&self, asker: usize) -> Span {
         Span { start: self.offsets[asker], end: self.offsets[asker + 1] }
+    }
+
+    /// The span of every asker.
+    fn spans(&self) -> impl Iterator<Item = Span> {
+        self.offsets.windows(2).map(|ends| Span { start: ends[0], end: ends[1] })
     }
 }
 

@@ -24,6 +24,15 @@ pub(super) struct Part<'a> {
     pub rows: Option<&'a [u32]>,
 }
 
+/// Values of a pass by task, in memory that the next pass uses again.
+#[derive(Default)]
+pub(super) struct Columns {
+    /// One softmax over experts a task.
+    pub gates: Vec<Var>,
+    /// One logit column a task.
+    pub logits: Vec<Var>,
+}
+
 /// A linear map over parts.
 #[derive(Clone)]
 struct Split {
@@ -67,14 +76,14 @@ impl Split {
         let mut bias = Some(self.bias);
         let mut sum = None;
         for (part, &weight) in parts.iter().zip(&self.weights) {
-            let product = tape.linear(part.value, weight, bias.take());
-            let product = match part.rows {
-                Some(rows) => tape.gather(product, rows),
-                None => product,
-            };
-            sum = Some(match sum {
-                Some(before) => tape.add(before, product),
-                None => product,
+            sum = Some(match (part.rows, sum) {
+                (None, None) => tape.linear(part.value, weight, bias.take()),
+                (None, Some(before)) => tape.linear_added(part.value, weight, bias.take(), 0.0, before),
+                (Some(rows), before) => {
+                    let product = tape.linear(part.value, weight, bias.take());
+                    let product = tape.gather(product, rows);
+                    before.map_or(product, |before| tape.add(before, product))
+                }
             });
         }
         // Both front ends have parts; the constant is only for the type.
@@ -114,39 +123,41 @@ impl Mixture {
         self.experts.weights.iter().copied().chain(self.towers.iter().map(|tower| tower.hidden.0))
     }
 
-    /// One logit column a task.
-    pub(super) fn logits(&self, tape: &mut Tape<'_>, parts: &[Part<'_>]) -> Vec<Var> {
+    /// All linear maps, as serving packs them.
+    pub(super) fn maps(&self) -> impl Iterator<Item = ParamId> {
+        let towers = self.towers.iter().flat_map(|tower| [tower.hidden.0, tower.logit.0]);
+        self.experts.weights.iter().chain(&self.gates.weights).copied().chain(towers)
+    }
+
+    /// Computes gates and logits; what `columns` held before is forgotten.
+    pub(super) fn logits(&self, tape: &mut Tape<'_>, parts: &[Part<'_>], columns: &mut Columns) {
         let experts = self.experts.forward(tape, parts);
         let experts = tape.activate(experts, Activation::Relu);
         let experts = tape.dropout(experts, self.dropout);
-        let gates = self.gate_weights(tape, parts);
-        let towers = self.towers.iter().zip(gates);
-        towers
-            .map(|(tower, gate)| {
-                let mixed = tape.mix(gate, experts);
-                let hidden = tape.linear(mixed, tower.hidden.0, Some(tower.hidden.1));
-                let hidden = tape.activate(hidden, Activation::Relu);
-                let hidden = tape.dropout(hidden, self.dropout);
-                tape.linear(hidden, tower.logit.0, Some(tower.logit.1))
-            })
-            .collect()
+        let Columns { gates, logits } = columns;
+        self.gate_weights(tape, parts, gates);
+        logits.clear();
+        logits.extend(self.towers.iter().zip(gates).map(|(tower, gate)| {
+            let mixed = tape.mix(*gate, experts);
+            let hidden = tape.linear_activated(mixed, tower.hidden.0, Some(tower.hidden.1), Activation::Relu);
+            let hidden = tape.dropout(hidden, self.dropout);
+            tape.linear(hidden, tower.logit.0, Some(tower.logit.1))
+        }));
     }
 
-    /// One softmax over experts a task.
-    pub(super) fn gate_weights(&self, tape: &mut Tape<'_>, parts: &[Part<'_>]) -> Vec<Var> {
+    /// One softmax over experts a task, in place of what `gates` held.
+    pub(super) fn gate_weights(&self, tape: &mut Tape<'_>, parts: &[Part<'_>], gates: &mut Vec<Var>) {
         let scores = self.gates.forward(tape, parts);
-        (0..self.towers.len())
-            .map(|t| {
-                let own = tape.columns(scores, t * self.count..(t + 1) * self.count);
-                tape.softmax(own)
-            })
-            .collect()
+        gates.clear();
+        gates.extend((0..self.towers.len()).map(|t| {
+            let own = tape.columns(scores, t * self.count..(t + 1) * self.count);
+            tape.softmax(own)
+        }));
     }
 }
 
 /// Row-major `rows × tasks` probabilities of logit columns.
-pub(super) fn probabilities(tape: &mut Tape<'_>, logits: &[Var]) -> Vec<f32> {
+pub(super) fn probabilities(tape: &mut Tape<'_>, logits: &[Var]) -> Var {
     let all = tape.concat(logits);
-    let all = tape.activate(all, Activation::Sigmoid);
-    tape.value(all).to_vec()
+    tape.activate(all, Activation::Sigmoid)
 }

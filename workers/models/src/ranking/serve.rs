@@ -1,15 +1,16 @@
 //! Ranking models ready to answer: one instance a thread, all over the same weights.
 //!
-//! In: queries or rows. Out: probabilities, or a failure when a score is no number. Never orders or drops candidates.
+//! In: queries or rows. Out: probabilities, or a failure when a score is no number. Never orders or drops candidates. Once
+//! as many were scored together, nothing is allocated but the answers.
 
 use std::{path::Path, sync::Arc};
 
 use recmesh_contract::{Class, Failure, ItemIndex, Rank, RankQuery, reason};
-use recmesh_kernels::Workspace;
+use recmesh_kernels::{Packed, Tape, Workspace};
 
 use super::{
-    interactions::{Asker, InteractionMmoe},
-    tabular::{TabularMmoe, TabularRow},
+    interactions::{self, Asker, InteractionMmoe},
+    tabular::{self, TabularMmoe, TabularRow},
 };
 use crate::ModelError;
 
@@ -29,16 +30,31 @@ pub fn load(dir: &Path) -> Result<Box<dyn Rank>, ModelError> {
 /// # Errors
 /// When a file is missing, corrupt, or of a model over interactions.
 pub fn load_tabular(dir: &Path) -> Result<TabularRanker, ModelError> {
-    Ok(TabularRanker { model: Arc::new(TabularMmoe::load(dir)?), workspace: Workspace::default() })
+    Ok(TabularMmoe::load(dir)?.ranker())
 }
 
 /// A model over rows of features, ready to answer.
 pub struct TabularRanker {
     model: Arc<TabularMmoe>,
+    packed: Arc<Packed>,
     workspace: Workspace,
+    scratch: tabular::Scratch,
+}
+
+impl TabularMmoe {
+    /// The model, ready to answer.
+    #[must_use]
+    pub fn ranker(mut self) -> TabularRanker {
+        let packed = Arc::new(self.pack());
+        TabularRanker::over(Arc::new(self), packed)
+    }
 }
 
 impl TabularRanker {
+    fn over(model: Arc<TabularMmoe>, packed: Arc<Packed>) -> Self {
+        Self { model, packed, workspace: Workspace::default(), scratch: tabular::Scratch::default() }
+    }
+
     /// The tasks' names, in the order of the scores.
     #[must_use]
     pub fn tasks(&self) -> Vec<String> {
@@ -50,29 +66,96 @@ impl TabularRanker {
     /// # Errors
     /// [`reason::NOT_A_NUMBER`] when a score is not a number.
     pub fn score(&mut self, rows: &[&TabularRow]) -> Result<Vec<f32>, Failure> {
-        numbers(self.model.probabilities(&mut self.workspace, rows))
+        let Self { model, packed, workspace, scratch } = self;
+        let scores = model.score(packed, workspace, rows, scratch);
+        check(&scores)?;
+        Ok(scores)
     }
 
     /// Another instance over the same weights.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self { model: Arc::clone(&self.model), workspace: Workspace::default() }
+        Self::over(Arc::clone(&self.model), Arc::clone(&self.packed))
     }
 }
 
 impl InteractionMmoe {
     /// The model, ready to answer.
     #[must_use]
-    pub fn ranker(self) -> Box<dyn Rank> {
+    pub fn ranker(mut self) -> Box<dyn Rank> {
         let tasks = self.tasks().map(str::to_owned).collect();
-        Box::new(InteractionRanker { model: Arc::new(self), tasks, workspace: Workspace::default() })
+        let packed = Arc::new(self.pack());
+        Box::new(InteractionRanker::over(Arc::new(self), packed, tasks))
     }
 }
 
 struct InteractionRanker {
     model: Arc<InteractionMmoe>,
+    packed: Arc<Packed>,
     tasks: Arc<[String]>,
     workspace: Workspace,
+    batch: Batch,
+    scratch: interactions::Scratch,
+}
+
+/// Candidates scored together, in memory that the next ones use again.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<Piece>,
+    candidates: Vec<ItemIndex>,
+    /// The piece of each candidate.
+    owners: Vec<u32>,
+}
+
+/// Some candidates of one query.
+struct Piece {
+    query: usize,
+    candidates: usize,
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        let Self { pieces, candidates, owners } = self;
+        pieces.clear();
+        candidates.clear();
+        owners.clear();
+    }
+
+    fn push(&mut self, query: usize, candidates: &[ItemIndex]) {
+        self.owners.extend(std::iter::repeat_n(self.pieces.len() as u32, candidates.len()));
+        self.candidates.extend_from_slice(candidates);
+        self.pieces.push(Piece { query, candidates: candidates.len() });
+    }
+}
+
+impl InteractionRanker {
+    fn over(model: Arc<InteractionMmoe>, packed: Arc<Packed>, tasks: Arc<[String]>) -> Self {
+        let (workspace, batch, scratch) = (Workspace::default(), Batch::default(), interactions::Scratch::default());
+        Self { model, packed, tasks, workspace, batch, scratch }
+    }
+
+    /// Scores the batch into the answers of its queries, and empties it.
+    fn score(&mut self, queries: &[RankQuery<'_>], answers: &mut [Vec<f32>]) -> Result<(), Failure> {
+        let Self { model, packed, tasks, workspace, batch, scratch } = self;
+        if batch.candidates.is_empty() {
+            return Ok(());
+        }
+        let mut tape = Tape::serve_packed(model.params(), packed, workspace);
+        let askers = batch.pieces.iter().map(|piece| {
+            let RankQuery { history, user, .. } = queries[piece.query];
+            Asker { history, user }
+        });
+        let found = model.score(&mut tape, askers, (&batch.candidates, &batch.owners), scratch);
+        let mut rest = tape.value(found);
+        check(rest)?;
+        for piece in &batch.pieces {
+            let (own, others) = rest.split_at(piece.candidates * tasks.len());
+            answers[piece.query].extend_from_slice(own);
+            rest = others;
+        }
+        batch.clear();
+        Ok(())
+    }
 }
 
 impl Rank for InteractionRanker {
@@ -88,57 +171,28 @@ impl Rank for InteractionRanker {
         }
         let mut answers: Vec<Vec<f32>> =
             queries.iter().map(|q| Vec::with_capacity(q.candidates.len() * self.tasks.len())).collect();
-        for batch in batches(queries) {
-            let askers: Vec<Asker<'_>> = batch.iter().map(|piece| piece.asker).collect();
-            let candidates: Vec<ItemIndex> = batch.iter().flat_map(|piece| piece.candidates).copied().collect();
-            let owner = |(i, piece): (usize, &Piece<'_>)| std::iter::repeat_n(i as u32, piece.candidates.len());
-            let owners: Vec<u32> = batch.iter().enumerate().flat_map(owner).collect();
-            let scores = numbers(self.model.score(&mut self.workspace, &askers, &candidates, &owners))?;
-            let mut rest = scores.as_slice();
-            for piece in &batch {
-                let (own, others) = rest.split_at(piece.candidates.len() * self.tasks.len());
-                answers[piece.query].extend_from_slice(own);
-                rest = others;
+        self.batch.clear();
+        for (query, q) in queries.iter().enumerate() {
+            for candidates in q.candidates.chunks(BATCH) {
+                if self.batch.candidates.len() + candidates.len() > BATCH {
+                    self.score(queries, &mut answers)?;
+                }
+                self.batch.push(query, candidates);
             }
         }
+        self.score(queries, &mut answers)?;
         Ok(answers)
     }
 
     fn fork(&self) -> Box<dyn Rank> {
-        let (model, tasks) = (Arc::clone(&self.model), Arc::clone(&self.tasks));
-        Box::new(Self { model, tasks, workspace: Workspace::default() })
+        Box::new(Self::over(Arc::clone(&self.model), Arc::clone(&self.packed), Arc::clone(&self.tasks)))
     }
 }
 
-/// Some candidates of one query.
-struct Piece<'a> {
-    query: usize,
-    asker: Asker<'a>,
-    candidates: &'a [ItemIndex],
-}
-
-/// Queries in batches of at most [`BATCH`] candidates; a longer query is cut.
-fn batches<'a>(queries: &[RankQuery<'a>]) -> Vec<Vec<Piece<'a>>> {
-    let (mut all, mut batch, mut size) = (Vec::new(), Vec::new(), 0);
-    for (query, q) in queries.iter().enumerate() {
-        let asker = Asker { history: q.history, user: q.user };
-        for candidates in q.candidates.chunks(BATCH) {
-            if size + candidates.len() > BATCH {
-                all.push(std::mem::take(&mut batch));
-                size = 0;
-            }
-            size += candidates.len();
-            batch.push(Piece { query, asker, candidates });
-        }
-    }
-    all.push(batch);
-    all
-}
-
-/// The scores, or the failure that one is no number.
-fn numbers(scores: Vec<f32>) -> Result<Vec<f32>, Failure> {
+/// That every score is a number.
+fn check(scores: &[f32]) -> Result<(), Failure> {
     match scores.iter().position(|s| s.is_nan()) {
-        None => Ok(scores),
+        None => Ok(()),
         Some(at) => Err(Failure::new(Class::Internal, reason::NOT_A_NUMBER, format!("score {at} of a ranking model"))),
     }
 }

@@ -12,11 +12,11 @@
 use std::path::Path;
 
 use recmesh_contract::config::{Mmoe, RankingAlgorithm, RankingParams};
-use recmesh_kernels::{ParamId, Params, Tape, Var, Workspace};
+use recmesh_kernels::{Packed, ParamId, Params, Tape, Var, Workspace};
 
 use super::{
     features::{CategoricalFeature, NumericFeature, squash},
-    mixture::{Mixture, Part, probabilities},
+    mixture::{Columns, Mixture, Part, probabilities},
     saved::{self, Builder, Header},
     tasks::{self, Head},
 };
@@ -35,6 +35,17 @@ pub struct TabularRow {
     pub categorical: Vec<u32>,
     /// One label a task; `None` when it is unknown. Empty when scoring.
     pub labels: Vec<Option<bool>>,
+}
+
+/// Memory of a pass over rows, used again by the next one: as much as the most rows so far took.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Squashed numbers, row by row.
+    numbers: Vec<f32>,
+    /// Rows of the table that is being read.
+    ids: Vec<u32>,
+    parts: Vec<Var>,
+    columns: Columns,
 }
 
 /// A mixture of experts over rows of features.
@@ -101,14 +112,33 @@ impl TabularMmoe {
     /// missing number as the mean.
     #[must_use]
     pub fn probabilities(&self, workspace: &mut Workspace, rows: &[&TabularRow]) -> Vec<f32> {
+        self.score(&Packed::default(), workspace, rows, &mut Scratch::default())
+    }
+
+    /// The same over weights as far as they are packed.
+    pub(super) fn score(
+        &self,
+        packed: &Packed,
+        workspace: &mut Workspace,
+        rows: &[&TabularRow],
+        scratch: &mut Scratch,
+    ) -> Vec<f32> {
         const ROWS: usize = 1024;
         let mut all = Vec::with_capacity(rows.len() * self.heads.len());
         for rows in rows.chunks(ROWS) {
-            let mut tape = Tape::serve(&self.params, workspace);
-            let logits = self.logits(&mut tape, rows);
-            all.extend(probabilities(&mut tape, &logits));
+            let mut tape = Tape::serve_packed(&self.params, packed, workspace);
+            self.logits(&mut tape, rows, scratch);
+            let found = probabilities(&mut tape, &scratch.columns.logits);
+            all.extend_from_slice(tape.value(found));
         }
         all
+    }
+
+    /// The weights as serving reads them, in place of their first form: the model can only serve from now on.
+    pub(super) fn pack(&mut self) -> Packed {
+        let packed = Packed::new(&self.params, &self.mixture.maps().collect::<Vec<_>>(), &[]);
+        packed.maps().for_each(|id| self.params.drop_values(id));
+        packed
     }
 
     /// Writes the model's folder.
@@ -140,36 +170,42 @@ impl TabularMmoe {
         quant::open(dir, Self::build(builder, mmoe, tasks, numeric, categorical)?)
     }
 
-    pub(super) fn logits(&self, tape: &mut Tape<'_>, rows: &[&TabularRow]) -> Vec<Var> {
-        let value = self.features(tape, rows);
-        self.mixture.logits(tape, &[Part { value, rows: None }])
+    /// Computes the logits into `scratch.columns`.
+    pub(super) fn logits(&self, tape: &mut Tape<'_>, rows: &[&TabularRow], scratch: &mut Scratch) {
+        let value = self.features(tape, rows, scratch);
+        self.mixture.logits(tape, &[Part { value, rows: None }], &mut scratch.columns);
     }
 
     /// Softmax gates over experts, one a task.
     #[cfg(test)]
     pub(super) fn gates(&self, tape: &mut Tape<'_>, rows: &[&TabularRow]) -> Vec<Var> {
-        let value = self.features(tape, rows);
-        self.mixture.gate_weights(tape, &[Part { value, rows: None }])
+        let (value, mut gates) = (self.features(tape, rows, &mut Scratch::default()), Vec::new());
+        self.mixture.gate_weights(tape, &[Part { value, rows: None }], &mut gates);
+        gates
     }
 
-    fn features(&self, tape: &mut Tape<'_>, rows: &[&TabularRow]) -> Var {
-        let mut parts = Vec::with_capacity(1 + self.buckets.len() + self.categories.len());
+    fn features(&self, tape: &mut Tape<'_>, rows: &[&TabularRow], scratch: &mut Scratch) -> Var {
+        let Scratch { numbers, ids, parts, .. } = scratch;
+        parts.clear();
         let number = |row: &TabularRow, i: usize| row.numeric.get(i).copied().filter(|v| !v.is_nan()).unwrap_or(0.0);
         if !self.numeric.is_empty() {
             let squashed = |row| (0..self.numeric.len()).map(move |i| squash(number(row, i)));
-            let values: Vec<f32> = rows.iter().flat_map(|&row| squashed(row)).collect();
-            parts.push(tape.constant(rows.len(), self.numeric.len(), &values));
+            numbers.clear();
+            numbers.extend(rows.iter().flat_map(|&row| squashed(row)));
+            parts.push(tape.constant(rows.len(), self.numeric.len(), numbers));
         }
         for (i, (feature, &table)) in self.numeric.iter().zip(&self.buckets).enumerate() {
-            let ids: Vec<u32> = rows.iter().map(|row| feature.bucket(number(row, i))).collect();
-            parts.push(tape.embed(table, &ids));
+            ids.clear();
+            ids.extend(rows.iter().map(|row| feature.bucket(number(row, i))));
+            parts.push(tape.embed(table, ids));
         }
         for (i, (feature, &table)) in self.categorical.iter().zip(&self.categories).enumerate() {
             let id = |row: &&TabularRow| row.categorical.get(i).copied().filter(|&id| id < feature.size).unwrap_or(0);
-            let ids: Vec<u32> = rows.iter().map(id).collect();
-            parts.push(tape.embed(table, &ids));
+            ids.clear();
+            ids.extend(rows.iter().map(id));
+            parts.push(tape.embed(table, ids));
         }
-        tape.concat(&parts)
+        tape.concat(parts)
     }
 }
 
@@ -195,7 +231,8 @@ impl Trainable for TabularMmoe {
     }
 
     fn loss(&self, tape: &mut Tape<'_>, rows: &[&TabularRow], _noise: u64) -> Var {
-        let logits = self.logits(tape, rows);
-        tasks::loss(tape, &self.heads, &logits, rows.iter().map(|row| row.labels.as_slice()))
+        let mut scratch = Scratch::default();
+        self.logits(tape, rows, &mut scratch);
+        tasks::loss(tape, &self.heads, &scratch.columns.logits, rows.iter().map(|row| row.labels.as_slice()))
     }
 }

@@ -3,7 +3,6 @@
 use std::fs;
 
 use recmesh_contract::RankQuery;
-use recmesh_kernels::Workspace;
 
 use super::{super::*, categorical, features, numeric, params};
 
@@ -22,7 +21,7 @@ fn saved_models_score_the_same() {
     let borrowed: Vec<&TabularRow> = rows.iter().collect();
     let tabular = TabularMmoe::new(&params(1.0), numeric(), categorical(), 3).unwrap();
     tabular.save(dir.path()).unwrap();
-    let before = tabular.probabilities(&mut Workspace::default(), &borrowed);
+    let before = tabular.ranker().score(&borrowed).unwrap();
     let mut loaded = load_tabular(dir.path()).unwrap();
     assert_eq!(loaded.score(&borrowed).unwrap(), before);
     assert_eq!(loaded.fork().score(&borrowed).unwrap(), before);
