@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use recmesh_catalog::{Catalog, CatalogItem, write};
 use recmesh_contract::{Query, Ties};
-use recmesh_models::decoding::{Ancestry, Options, Search};
+use recmesh_models::decoding::{Ancestry, Options, Paths, Search};
 use serde_json::json;
 
 use super::super::random::Random;
@@ -34,14 +34,16 @@ pub fn run(folder: &Path, count: usize, spread: f32) -> Result<()> {
     let (first, logits) = (logits(&mut random, 1), logits(&mut random, BEAMS));
     let query = Query { history: &[], exclude: &[], allowed: None, k: 10, ties: Ties::ByIndex };
     let options = Options { beams: BEAMS, renormalise: false };
-    let begun = || -> Result<Search<'_>> {
-        let mut search = Search::new(&catalog, &ancestry, None, &query, options);
-        search.score(0, &first);
-        search.advance().context("the first level")?;
-        Ok(search)
+    let paths = Paths::new(&catalog, &ancestry, None, &query);
+    let mut search = Search::default();
+    let begin = |search: &mut Search| -> Result<()> {
+        search.begin(&paths, options);
+        search.score(&paths, 0, &first);
+        search.advance(&paths).context("the first level")
     };
 
-    let beams: Vec<_> = begun()?.beams().iter().map(|beam| (beam.node, beam.score)).collect();
+    begin(&mut search)?;
+    let beams: Vec<_> = search.beams().iter().map(|beam| (beam.node, beam.score)).collect();
     let words = |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|word| word.to_le_bytes()).collect() };
     let offsets: Vec<u32> = (0..trie.size(1)).map(|node| trie.children(1, node).start).chain([trie.size(2)]).collect();
     let bytes: Vec<u8> = logits.iter().flat_map(|number| number.to_le_bytes()).collect();
@@ -56,17 +58,17 @@ pub fn run(folder: &Path, count: usize, spread: f32) -> Result<()> {
     tell("ready")?;
     for _ in 0..count {
         wait()?;
-        let mut search = begun()?;
+        begin(&mut search)?;
         let start = Instant::now();
         for (beam, logits) in logits.chunks_exact(CODES).enumerate() {
             if search.hopeless(beam) {
                 break;
             }
-            search.score(beam, logits);
+            search.score(&paths, beam, logits);
         }
-        search.advance().context("a step")?;
+        search.advance(&paths).context("a step")?;
         told(start)?;
-        found = search.beams().iter().map(|beam| (beam.parent, search.code(beam), beam.score)).collect();
+        found = search.beams().iter().map(|beam| (beam.parent, search.code(&trie, beam), beam.score)).collect();
     }
     finish(json!({ "beams": found }))
 }

@@ -34,25 +34,25 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// An empty collector for the best `k` out of `choices`.
-pub(crate) fn collector(k: usize, choices: usize, ties: Ties) -> TopK {
+/// Empties a collector for the best `k` out of `choices`.
+pub(crate) fn reset(top: &mut TopK, k: usize, choices: usize, ties: Ties) {
     let ties = match ties {
         Ties::ByIndex => TieOrder::ByIndex,
         Ties::Random(seed) => TieOrder::Hash(seed),
     };
     // Memory is taken ahead for k entries; what is asked for may be far more than there is.
-    TopK::new(k.min(choices), ties)
+    top.reset(k.min(choices), ties);
 }
 
-/// What a collector holds, as candidates.
+/// What a collector holds, as candidates; it keeps its memory.
 ///
 /// # Errors
 /// [`reason::NOT_A_NUMBER`] when a score was none.
-pub(crate) fn candidates(top: TopK) -> Result<Vec<Candidate>, Failure> {
+pub(crate) fn candidates(top: &mut TopK) -> Result<Vec<Candidate>, Failure> {
     if top.saw_nan() {
         return Err(not_a_number());
     }
-    Ok(top.into_sorted().into_iter().map(|(score, item)| Candidate { item, score, tasks: Vec::new() }).collect())
+    Ok(top.drain_sorted().map(|(score, item)| Candidate { item, score, tasks: Vec::new() }).collect())
 }
 
 /// The failure that a model computed something that is not a number.

@@ -2,10 +2,13 @@
 //!
 //! In: the trie, the live items, a query's filter and exclusions. Out: a yes or no per node. Without any restriction
 //! nothing is computed. Live items are marked once per catalog, allowed items once per query, bottom-up along parent
-//! pointers; the few items that a query excludes only take away nodes all of whose leaves are gone.
+//! pointers; the few items that a query excludes only take away nodes all of whose leaves are gone. What one query took
+//! is the next one's memory.
 
 use recmesh_catalog::Trie;
 use recmesh_contract::{ItemIndex, Mask};
+
+use super::paths::Paths;
 
 /// The parent of every node: what the trie, made for walking down, does not hold.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl Ancestry {
 }
 
 /// A set of nodes, closed upward: with a node it holds the node's parents.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct NodeSet {
     /// By depth, from 1 on.
     depths: Vec<Mask>,
@@ -46,7 +49,16 @@ pub struct NodeSet {
 impl NodeSet {
     /// The nodes above some items.
     pub fn above(trie: &Trie<'_>, ancestry: &Ancestry, items: impl IntoIterator<Item = ItemIndex>) -> Self {
-        let mut depths: Vec<Mask> = (1..=trie.levels()).map(|depth| Mask::none(trie.size(depth) as usize)).collect();
+        let mut set = Self::default();
+        set.fill(trie, ancestry, items);
+        set
+    }
+
+    /// The nodes above other items, in the memory it has.
+    fn fill(&mut self, trie: &Trie<'_>, ancestry: &Ancestry, items: impl IntoIterator<Item = ItemIndex>) {
+        let depths = &mut self.depths;
+        depths.resize_with(trie.levels(), Mask::default);
+        (1..).zip(&mut *depths).for_each(|(depth, nodes)| nodes.clear(trie.size(depth) as usize));
         for item in items {
             let mut node = trie.leaf_of(item);
             for depth in (1..=depths.len()).rev() {
@@ -57,7 +69,6 @@ impl NodeSet {
                 node = ancestry.parent(depth, node);
             }
         }
-        Self { depths }
     }
 
     fn contains(&self, depth: usize, node: u32) -> bool {
@@ -65,74 +76,68 @@ impl NodeSet {
     }
 }
 
-/// The items of a mask below `items`, ascending.
-pub(super) fn members(mask: &Mask, items: usize) -> impl Iterator<Item = ItemIndex> {
-    (0u32..)
-        .zip(mask.words())
-        .flat_map(|(at, &word)| {
-            std::iter::successors((word != 0).then_some(word), |word| Some(word & (word - 1)).filter(|&rest| rest != 0))
-                .map(move |word| at * 64 + word.trailing_zeros())
-        })
-        .take_while(move |&item| (item as usize) < items)
-}
-
-/// Which nodes a search may walk.
-pub(super) struct Alive<'a> {
-    /// Nodes above live items; `None`: all.
-    live: Option<&'a NodeSet>,
-    /// Nodes above items that pass the query's filter; `None`: all.
-    allowed: Option<NodeSet>,
+/// Which nodes a query leaves to be walked. Live nodes are asked about beside it: they are the same for all queries.
+#[derive(Debug, Default)]
+pub(super) struct Alive {
+    /// Nodes above items that pass the query's filter, where it has one.
+    allowed: NodeSet,
+    filtered: bool,
     /// Nodes taken away by exclusions, ascending, by depth from 1 on.
     dead: Vec<Vec<u32>>,
 }
 
-impl<'a> Alive<'a> {
-    /// Works out the nodes. `passes` is the whole filter of an item; `allowed` and `exclude` are its parts, used to
-    /// find the nodes it touches.
-    pub(super) fn new(
-        trie: &Trie<'_>,
-        ancestry: &Ancestry,
-        live: Option<&'a NodeSet>,
-        allowed: Option<impl Iterator<Item = ItemIndex>>,
-        exclude: &[ItemIndex],
-        passes: &dyn Fn(ItemIndex) -> bool,
-    ) -> Self {
-        let allowed = allowed.map(|items| NodeSet::above(trie, ancestry, items));
-        let mut alive = Self { live, allowed, dead: vec![Vec::new(); trie.levels()] };
-        let mut nodes: Vec<u32> = exclude.iter().map(|&item| trie.leaf_of(item)).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes.retain(|&leaf| !trie.items(leaf).iter().any(|&item| passes(item)));
-        for depth in (1..=trie.levels()).rev() {
-            let mut parents: Vec<u32> = nodes.iter().map(|&node| ancestry.parent(depth, node)).collect();
-            alive.dead[depth - 1] = nodes;
-            parents.dedup();
-            parents.retain(|&parent| !trie.children(depth - 1, parent).any(|child| alive.contains(depth, child)));
-            nodes = parents;
+impl Alive {
+    /// Works out the nodes anew, in the memory it has.
+    pub(super) fn begin(&mut self, paths: &Paths<'_>) {
+        let (trie, ancestry) = (&paths.trie, paths.ancestry);
+        self.filtered = false;
+        if let Some(items) = paths.allowed() {
+            self.allowed.fill(trie, ancestry, items);
+            self.filtered = true;
         }
-        alive
+        self.dead.resize_with(trie.levels(), Vec::new);
+        self.dead.iter_mut().for_each(Vec::clear);
+        if let Some(leaves) = self.dead.last_mut() {
+            leaves.extend(paths.excluded().iter().map(|&item| trie.leaf_of(item)));
+            leaves.sort_unstable();
+            leaves.dedup();
+            leaves.retain(|&leaf| paths.answers(leaf).next().is_none());
+        }
+        for depth in (2..=trie.levels()).rev() {
+            let mut parents = std::mem::take(&mut self.dead[depth - 2]);
+            parents.extend(self.dead[depth - 1].iter().map(|&node| ancestry.parent(depth, node)));
+            parents.dedup();
+            parents.retain(|&parent| !trie.children(depth - 1, parent).any(|child| self.contains(paths, depth, child)));
+            self.dead[depth - 2] = parents;
+        }
+    }
+
+    /// The query's own sets of nodes and that of the live ones, as far as there are any.
+    fn sets<'s>(&'s self, paths: &Paths<'s>) -> impl Iterator<Item = &'s NodeSet> {
+        paths.live.into_iter().chain(self.filtered.then_some(&self.allowed))
     }
 
     /// Whether there is a node that may not be walked.
-    pub(super) fn restricts(&self) -> bool {
-        self.live.is_some() || self.allowed.is_some() || self.dead.iter().any(|nodes| !nodes.is_empty())
+    pub(super) fn restricts(&self, paths: &Paths<'_>) -> bool {
+        self.sets(paths).next().is_some() || self.dead.iter().any(|nodes| !nodes.is_empty())
     }
 
-    /// The nodes of `depth` (1 or more), of which there are `nodes`, a bit each, lowest first.
-    pub(super) fn bits(&self, depth: usize, nodes: u32, to: &mut Vec<u32>) {
-        let sets = [self.live, self.allowed.as_ref()].map(|set| set.map(|set| set.depths[depth - 1].words()));
-        let word = |at: usize| sets.iter().flatten().fold(u64::MAX, |word, set| word & set[at / 2]);
+    /// The nodes of `depth` (1 or more), a bit each, lowest first.
+    pub(super) fn bits(&self, paths: &Paths<'_>, depth: usize, to: &mut Vec<u32>) {
+        let nodes = paths.trie.size(depth) as usize;
+        let words = |set: &NodeSet, at: usize| set.depths[depth - 1].words()[at / 2];
+        let word = |at: usize| self.sets(paths).fold(u64::MAX, |word, set| word & words(set, at));
         to.clear();
-        to.extend((0..(nodes as usize).div_ceil(32)).map(|at| (word(at) >> (at % 2 * 32)) as u32));
+        to.extend((0..nodes.div_ceil(32)).map(|at| (word(at) >> (at % 2 * 32)) as u32));
         for &node in &self.dead[depth - 1] {
             to[node as usize / 32] &= !(1 << (node % 32));
         }
     }
 
     /// Whether anything can be answered below a node at `depth` (1 or more).
-    pub(super) fn contains(&self, depth: usize, node: u32) -> bool {
-        self.live.is_none_or(|set| set.contains(depth, node))
-            && self.allowed.as_ref().is_none_or(|set| set.contains(depth, node))
+    pub(super) fn contains(&self, paths: &Paths<'_>, depth: usize, node: u32) -> bool {
+        paths.live.is_none_or(|set| set.contains(depth, node))
+            && (!self.filtered || self.allowed.contains(depth, node))
             && self.dead[depth - 1].binary_search(&node).is_err()
     }
 }

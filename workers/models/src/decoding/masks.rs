@@ -5,8 +5,9 @@
 //! worked out once; a query that only excludes changes those of the leaves it touches, and the next one puts them back.
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::{ItemIndex, Mask, Query};
+use recmesh_contract::{ItemIndex, Mask};
 
+use super::paths::Paths;
 use super::search::Search;
 
 /// A leaf without an answer.
@@ -42,27 +43,27 @@ impl Masks {
         &self.usual
     }
 
-    /// Bits of nodes and names of leaves for a query; `None` where it may walk anywhere under the usual names.
-    pub fn of(&mut self, catalog: &Catalog, search: &Search<'_>, query: &Query<'_>) -> Option<(&[Vec<u32>], &[u32])> {
-        let trie = catalog.trie();
+    /// Bits of nodes and names of leaves for a query, whose search is at its root; `None` where it may walk anywhere under
+    /// the usual names.
+    pub fn of(&mut self, search: &Search, paths: &Paths<'_>) -> Option<(&[Vec<u32>], &[u32])> {
+        let trie = &paths.trie;
         match self.changed.take() {
             Some(leaves) => leaves.iter().for_each(|&leaf| self.labels[leaf as usize] = self.usual[leaf as usize]),
             None => self.labels.copy_from_slice(&self.usual),
         }
         self.changed = Some(Vec::new());
-        if !search.restricted() {
+        if !search.restricted(paths) {
             return None;
         }
         for (depth, bits) in (1..).zip(&mut self.alive) {
-            search.bits(depth, bits);
+            search.bits(paths, depth, bits);
         }
-        let name = |leaf: u32| search.label(leaf).unwrap_or(NONE);
-        if query.allowed.is_some() {
+        let name = |leaf: u32| paths.label(leaf).unwrap_or(NONE);
+        if paths.filtered() {
             (0u32..).zip(&mut self.labels).for_each(|(leaf, label)| *label = name(leaf));
             self.changed = None;
         } else {
-            let known = query.exclude.iter().filter(|&&item| (item as usize) < catalog.len());
-            let leaves: Vec<u32> = known.map(|&item| trie.leaf_of(item)).collect();
+            let leaves: Vec<u32> = paths.excluded().iter().map(|&item| trie.leaf_of(item)).collect();
             leaves.iter().for_each(|&leaf| self.labels[leaf as usize] = name(leaf));
             self.changed = Some(leaves);
         }

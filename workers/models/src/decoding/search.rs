@@ -1,18 +1,20 @@
-//! One query's beam search over the trie.
+//! A beam search over the trie, for one query after another.
 //!
-//! In: for every beam of a level, logits over the level's whole codebook. Out: the best beams of the next level, at the
+//! In: the query's paths; for every beam of a level, logits over the level's whole codebook. Out: the best beams of the next level, at the
 //! end the items of the best leaves. Scores are log-probabilities of the path, under the softmax over the codebook or,
-//! when renormalised, over the children that exist.
+//! when renormalised, over the children that exist. A search keeps its memory, as much as its largest query took.
 //!
-//! ## Root => (Beams of depth 1 => … => Beams of the last depth)
-//! Each arrow is: every [`score`](Search::score) of the current beams, then one [`advance`](Search::advance).
+//! ## Root => (Beams of depth 1 => … => Beams of the last depth => Root of the next query)
+//! [`begin`](Search::begin) puts it at the root. Each arrow but the last is: every [`score`](Search::score) of the current
+//! beams, then one [`advance`](Search::advance); all with the paths of the query that it began with.
 
-use recmesh_catalog::{Catalog, Trie};
-use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Ties};
+use recmesh_catalog::Trie;
+use recmesh_contract::{Candidate, Failure, Ties};
 use recmesh_kernels::topk::{TopK, largest, log_sum_exp, sum_exp};
 
-use super::alive::{Alive, Ancestry, NodeSet, members};
-use crate::answer::{Filter, collector, not_a_number};
+use super::alive::Alive;
+use super::paths::Paths;
+use crate::answer::{not_a_number, reset};
 
 /// How to search.
 #[derive(Clone, Copy, Debug)]
@@ -35,44 +37,38 @@ pub struct Beam {
 }
 
 /// A search under way.
-pub struct Search<'a> {
-    trie: Trie<'a>,
-    ancestry: &'a Ancestry,
-    filter: Filter<'a>,
-    alive: Alive<'a>,
+#[derive(Debug, Default)]
+pub struct Search {
+    alive: Alive,
     renormalise: bool,
     width: usize,
-    k: usize,
-    ties: Ties,
     depth: usize,
     beams: Vec<Beam>,
     next: TopK,
     /// Logits of a beam's children.
     offered: Vec<f32>,
+    /// Nodes of the beams with their places, in the order of the nodes.
+    places: Vec<(u32, u32)>,
 }
 
-impl<'a> Search<'a> {
-    /// A search at the root. `live` is the set of nodes above the catalog's live items, `None` when all are live.
-    #[must_use]
-    pub fn new(
-        catalog: &'a Catalog,
-        ancestry: &'a Ancestry,
-        live: Option<&'a NodeSet>,
-        query: &Query<'a>,
-        options: Options,
-    ) -> Self {
-        let trie = catalog.trie();
-        let filter = Filter::new(query, Some(catalog));
-        let items = catalog.len();
-        let allowed = query.allowed.map(|mask| members(mask, items).filter(|&item| filter.passes(item)));
-        let known = query.exclude.partition_point(|&item| (item as usize) < items);
-        let alive = Alive::new(&trie, ancestry, live, allowed, &query.exclude[..known], &|item| filter.passes(item));
-        let width = options.beams.max(query.k);
-        let renormalise = options.renormalise;
-        let beams = vec![Beam { node: 0, score: 0.0, parent: 0 }];
-        let (k, ties) = (query.k, query.ties);
-        let next = next_beams(&trie, 0, (width, k), ties);
-        Self { trie, ancestry, filter, alive, renormalise, width, k, ties, depth: 0, beams, next, offered: Vec::new() }
+impl Search {
+    /// Goes to the root of a query's paths.
+    pub fn begin(&mut self, paths: &Paths<'_>, options: Options) {
+        self.alive.begin(paths);
+        (self.renormalise, self.width) = (options.renormalise, options.beams.max(paths.k));
+        self.depth = 0;
+        self.beams.clear();
+        self.beams.push(Beam { node: 0, score: 0.0, parent: 0 });
+        self.collect(paths);
+    }
+
+    /// Makes room for the beams below the current depth: as many as asked for, at the end no more than answers, since
+    /// every final beam holds at least one.
+    fn collect(&mut self, paths: &Paths<'_>) {
+        let levels = paths.trie.levels();
+        let below = (self.depth + 1).min(levels);
+        let (width, ties) = if below == levels { (paths.k, paths.ties) } else { (self.width, Ties::ByIndex) };
+        reset(&mut self.next, width, paths.trie.size(below) as usize, ties);
     }
 
     /// The beams of the current depth, best first. Empty once nothing can be answered.
@@ -83,8 +79,8 @@ impl<'a> Search<'a> {
 
     /// The code by which a beam came to its node: what the model reads next.
     #[must_use]
-    pub fn code(&self, beam: &Beam) -> u32 {
-        self.trie.codes(self.depth)[beam.node as usize]
+    pub fn code(&self, trie: &Trie<'_>, beam: &Beam) -> u32 {
+        trie.codes(self.depth)[beam.node as usize]
     }
 
     /// Whether no child of the beam at this place can come among the next beams any more. Beams are best first and
@@ -96,10 +92,10 @@ impl<'a> Search<'a> {
 
     /// Offers the children of a beam. `logits` cover the codebook of the level below; they need not be read to their end
     /// once no child can enter.
-    pub fn score(&mut self, beam: usize, logits: &[f32]) {
+    pub fn score(&mut self, paths: &Paths<'_>, beam: usize, logits: &[f32]) {
         let Beam { node, score, .. } = self.beams[beam];
-        let (below, codes) = (self.depth + 1, self.trie.codes(self.depth + 1));
-        let children = self.trie.children(self.depth, node);
+        let (below, codes) = (self.depth + 1, paths.trie.codes(self.depth + 1));
+        let children = paths.trie.children(self.depth, node);
         self.offered.clear();
         let own = &codes[children.start as usize..children.end as usize];
         self.offered.extend(own.iter().map(|&code| logits[code as usize]));
@@ -115,9 +111,9 @@ impl<'a> Search<'a> {
         for (child, &logit) in children.zip(&self.offered) {
             let score = score + (logit - total);
             let hopeless = score < self.next.threshold();
-            if !hopeless && self.alive.contains(below, child) {
+            if !hopeless && self.alive.contains(paths, below, child) {
                 // At the last depth ties are those of items, so the leaf goes by the name of its first answer.
-                let label = if below == self.trie.levels() { self.answers(child).next() } else { Some(child) };
+                let label = if below == paths.trie.levels() { paths.label(child) } else { Some(child) };
                 if let Some(label) = label {
                     self.next.push(score, label);
                 }
@@ -129,82 +125,63 @@ impl<'a> Search<'a> {
     ///
     /// # Errors
     /// [`recmesh_contract::reason::NOT_A_NUMBER`] when a score was none.
-    pub fn advance(&mut self) -> Result<(), Failure> {
+    pub fn advance(&mut self, paths: &Paths<'_>) -> Result<(), Failure> {
         self.depth += 1;
-        let next = next_beams(&self.trie, self.depth, (self.width, self.k), self.ties);
-        let best = std::mem::replace(&mut self.next, next);
-        if best.saw_nan() {
+        if self.next.saw_nan() {
             return Err(not_a_number());
         }
-        let mut places: Vec<(u32, u32)> = (0u32..).zip(&self.beams).map(|(at, beam)| (beam.node, at)).collect();
+        let Self { beams, places, next, depth, .. } = self;
+        places.clear();
+        places.extend((0u32..).zip(&*beams).map(|(at, beam)| (beam.node, at)));
         places.sort_unstable();
-        let mut beams = Vec::new();
-        for (score, label) in best.into_sorted() {
-            let node = if self.depth == self.trie.levels() { self.trie.leaf_of(label) } else { label };
-            let parent = self.ancestry.parent(self.depth, node);
+        beams.clear();
+        for (score, label) in next.drain_sorted() {
+            let node = if *depth == paths.trie.levels() { paths.trie.leaf_of(label) } else { label };
+            let parent = paths.ancestry.parent(*depth, node);
             if let Ok(at) = places.binary_search_by_key(&parent, |&(node, _)| node) {
                 beams.push(Beam { node, score, parent: places[at].1 });
             }
         }
-        self.beams = beams;
+        self.collect(paths);
         Ok(())
     }
 
     /// Whether there is a node that must not be walked, or a leaf that goes by another name than its first item's.
     #[must_use]
-    pub fn restricted(&self) -> bool {
-        self.alive.restricts() || self.filter.restricts()
+    pub fn restricted(&self, paths: &Paths<'_>) -> bool {
+        self.alive.restricts(paths) || paths.filter.restricts()
     }
 
     /// Bits of the nodes of `depth` (1 or more) that may be walked, lowest first.
-    pub fn bits(&self, depth: usize, to: &mut Vec<u32>) {
-        self.alive.bits(depth, self.trie.size(depth), to);
+    pub fn bits(&self, paths: &Paths<'_>, depth: usize, to: &mut Vec<u32>) {
+        self.alive.bits(paths, depth, to);
     }
 
-    /// The name of a leaf among leaves of equal score: its first answer.
-    #[must_use]
-    pub fn label(&self, leaf: u32) -> Option<ItemIndex> {
-        self.answers(leaf).next()
-    }
-
-    /// Ends a search that somebody else has made: leaves with their scores, best first.
-    #[must_use]
-    pub fn end(mut self, leaves: impl Iterator<Item = (u32, f32)>) -> (Vec<Candidate>, u64) {
-        self.depth = self.trie.levels();
-        self.beams = leaves.map(|(node, score)| Beam { node, score, parent: 0 }).collect();
-        self.finish()
+    /// Ends a search that somebody else has made: leaves with their scores, best first. As [`finish`](Self::finish).
+    pub fn end(&mut self, paths: &Paths<'_>, leaves: impl Iterator<Item = (u32, f32)>) -> (Vec<Candidate>, u64) {
+        self.depth = paths.trie.levels();
+        self.beams.clear();
+        self.beams.extend(leaves.map(|(node, score)| Beam { node, score, parent: 0 }));
+        self.finish(paths)
     }
 
     /// The items of the final beams, best first, and how many beams named none. Items that share an ID come one after
-    /// another, most popular first.
+    /// another, most popular first. The answer is as long as it has room for.
     #[must_use]
-    pub fn finish(self) -> (Vec<Candidate>, u64) {
-        let mut answer = Vec::new();
+    pub fn finish(&self, paths: &Paths<'_>) -> (Vec<Candidate>, u64) {
+        let named = |beam: &Beam| paths.answers(beam.node).count();
+        let mut answer = Vec::with_capacity(self.beams.iter().map(named).sum::<usize>().min(paths.k));
         let mut illegal = 0;
         for beam in &self.beams {
-            illegal += u64::from(self.depth != self.trie.levels() || self.trie.items(beam.node).is_empty());
-            let items = self.answers(beam.node);
+            illegal += u64::from(self.depth != paths.trie.levels() || paths.trie.items(beam.node).is_empty());
+            let items = paths.answers(beam.node).take(paths.k - answer.len());
             answer.extend(items.map(|item| Candidate { item, score: beam.score, tasks: Vec::new() }));
-            if answer.len() >= self.k {
+            if answer.len() == paths.k {
                 break;
             }
         }
-        answer.truncate(self.k);
         (answer, illegal)
     }
-
-    /// The items of a leaf that may be answered.
-    fn answers(&self, leaf: u32) -> impl Iterator<Item = ItemIndex> {
-        self.trie.items(leaf).iter().copied().filter(|&item| self.filter.passes(item))
-    }
-}
-
-/// A collector for the beams below `depth`: as many as asked for, at the end no more than answers, since every final beam
-/// holds at least one.
-fn next_beams(trie: &Trie<'_>, depth: usize, (width, k): (usize, usize), ties: Ties) -> TopK {
-    let below = (depth + 1).min(trie.levels());
-    let (width, ties) = if below == trie.levels() { (k, ties) } else { (width, Ties::ByIndex) };
-    collector(width, trie.size(below) as usize, ties)
 }
 
 /// How large `Σ e^(x − best)` must be for a beam's best child to fall below the threshold, with room for roundings. As

@@ -27,19 +27,21 @@ fn search(catalog: &Catalog, query: &Query<'_>, options: Options) -> (Vec<(u32, 
     let live = catalog
         .live()
         .map(|mask| NodeSet::above(&trie, &ancestry, (0..catalog.len() as u32).filter(|&item| mask.contains(item))));
-    let mut search = Search::new(catalog, &ancestry, live.as_ref(), query, options);
+    let paths = Paths::new(catalog, &ancestry, live.as_ref(), query);
+    let mut search = Search::default();
+    search.begin(&paths, options);
     let mut prefixes: Vec<Vec<u32>> = vec![vec![]];
     for &codes in catalog.codebooks() {
         for (beam, prefix) in prefixes.iter().enumerate() {
             if !search.hopeless(beam) {
-                search.score(beam, &logits(prefix, codes));
+                search.score(&paths, beam, &logits(prefix, codes));
             }
         }
-        search.advance().unwrap();
-        let extend = |beam: &Beam| [&prefixes[beam.parent as usize][..], &[search.code(beam)]].concat();
+        search.advance(&paths).unwrap();
+        let extend = |beam: &Beam| [&prefixes[beam.parent as usize][..], &[search.code(&trie, beam)]].concat();
         prefixes = search.beams().iter().map(extend).collect();
     }
-    let (answer, illegal) = search.finish();
+    let (answer, illegal) = search.finish(&paths);
     (answer.into_iter().map(|c| (c.item, c.score)).collect(), illegal)
 }
 
@@ -157,6 +159,7 @@ proptest! {
         let excluded: Vec<u32> = (0u32..).zip(&world.exclude).filter(|&(_, &set)| set).map(|(item, _)| item).collect();
         let excluded = [&excluded[..], &[u32::MAX]].concat();
         let mut masks = Masks::new(&catalog);
+        let mut search = Search::default();
         for (with_filter, with_exclusions) in filtered {
             let exclude = if with_exclusions { &excluded[..] } else { &[] };
             let query = Query {
@@ -167,18 +170,19 @@ proptest! {
                 ties: Ties::ByIndex,
             };
             let options = Options { beams: 4, renormalise: false };
-            let search = Search::new(&catalog, &ancestry, live.as_ref(), &query, options);
+            let paths = Paths::new(&catalog, &ancestry, live.as_ref(), &query);
+            search.begin(&paths, options);
             let usual = masks.usual().to_vec();
             let leaves = trie.size(trie.levels());
-            let names: Vec<u32> = (0..leaves).map(|leaf| search.label(leaf).unwrap_or(u32::MAX)).collect();
-            match masks.of(&catalog, &search, &query) {
+            let names: Vec<u32> = (0..leaves).map(|leaf| paths.label(leaf).unwrap_or(u32::MAX)).collect();
+            match masks.of(&search, &paths) {
                 None => prop_assert_eq!(usual, names),
                 Some((bits, labels)) => {
                     prop_assert_eq!(labels, names);
                     for (depth, bits) in (1..).zip(bits) {
                         prop_assert_eq!(bits.len(), (trie.size(depth) as usize).div_ceil(32));
                         for node in 0..trie.size(depth) {
-                            let legal = |item: &u32| search.label(trie.leaf_of(*item)).is_some();
+                            let legal = |item: &u32| paths.label(trie.leaf_of(*item)).is_some();
                             let mut under = all.clone().filter(|item| {
                                 let up = |at: u32, d: usize| ancestry.parent(d, at);
                                 (depth + 1..=trie.levels()).rev().fold(trie.leaf_of(*item), up) == node
@@ -240,7 +244,9 @@ fn a_logit_that_is_not_a_number_is_reported() {
     let trie = catalog.trie();
     let ancestry = Ancestry::new(&trie);
     let query = Query { history: &[], exclude: &[], allowed: None, k: 1, ties: Ties::ByIndex };
-    let mut search = Search::new(&catalog, &ancestry, None, &query, Options { beams: 1, renormalise: false });
-    search.score(0, &[f32::NAN, 0.0]);
-    assert_eq!(search.advance().unwrap_err().reason, recmesh_contract::reason::NOT_A_NUMBER);
+    let paths = Paths::new(&catalog, &ancestry, None, &query);
+    let mut search = Search::default();
+    search.begin(&paths, Options { beams: 1, renormalise: false });
+    search.score(&paths, 0, &[f32::NAN, 0.0]);
+    assert_eq!(search.advance(&paths).unwrap_err().reason, recmesh_contract::reason::NOT_A_NUMBER);
 }

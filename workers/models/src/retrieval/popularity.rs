@@ -9,10 +9,11 @@ use std::sync::Arc;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{NoParams, RetrievalAlgorithm};
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend, Ties};
+use recmesh_kernels::topk::TopK;
 
 use super::header::Header;
 use crate::ModelError;
-use crate::answer::{Filter, candidates, collector};
+use crate::answer::{Filter, candidates, reset};
 use crate::weights::{self, Values};
 
 /// How often every item was consumed.
@@ -56,7 +57,7 @@ impl Popularity {
     pub fn recommender(&self, catalog: Option<Arc<Catalog>>) -> Box<dyn Recommend> {
         let mut order: Vec<ItemIndex> = (0..self.counts.len() as u32).collect();
         order.sort_by_key(|&item| (std::cmp::Reverse(self.counts[item as usize]), item));
-        Box::new(Popular { counts: self.counts.clone().into(), order: order.into(), catalog })
+        Box::new(Popular { counts: self.counts.clone().into(), order: order.into(), catalog, top: TopK::default() })
     }
 }
 
@@ -66,6 +67,7 @@ struct Popular {
     counts: Arc<[u32]>,
     order: Arc<[ItemIndex]>,
     catalog: Option<Arc<Catalog>>,
+    top: TopK,
 }
 
 impl Recommend for Popular {
@@ -73,7 +75,7 @@ impl Recommend for Popular {
         let mut answers = Vec::with_capacity(queries.len());
         for query in queries {
             let filter = Filter::new(query, self.catalog.as_deref());
-            let mut top = collector(query.k, self.order.len(), query.ties);
+            reset(&mut self.top, query.k, self.order.len(), query.ties);
             let (mut taken, mut last) = (0, None);
             for &item in self.order.iter().filter(|&&item| filter.passes(item)) {
                 let count = self.counts[item as usize];
@@ -81,10 +83,10 @@ impl Recommend for Popular {
                 if taken >= query.k && (query.ties == Ties::ByIndex || last != Some(count)) {
                     break;
                 }
-                top.push(count as f32, item);
+                self.top.push(count as f32, item);
                 (taken, last) = (taken + 1, Some(count));
             }
-            answers.push(candidates(top)?);
+            answers.push(candidates(&mut self.top)?);
         }
         Ok(answers)
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
 use recmesh_contract::{Candidate, Failure, Query, Recommend};
+use recmesh_kernels::topk::TopK;
 
 use super::sparse::Sparse;
-use crate::answer::{Filter, candidates, collector};
+use crate::answer::{Filter, candidates, reset};
 
 /// A counting model ready to answer.
 pub(super) struct Related {
@@ -19,11 +20,12 @@ pub(super) struct Related {
     /// Score by item; all zero between queries.
     scores: Vec<f64>,
     touched: Vec<u32>,
+    top: TopK,
 }
 
 impl Related {
     pub(super) fn new(rows: Arc<Sparse>, items: usize, decay: f64, catalog: Option<Arc<Catalog>>) -> Self {
-        Self { rows, decay, catalog, scores: vec![0.0; items], touched: Vec::new() }
+        Self { rows, decay, catalog, scores: vec![0.0; items], touched: Vec::new(), top: TopK::default() }
     }
 
     fn answer(&mut self, query: &Query<'_>) -> Result<Vec<Candidate>, Failure> {
@@ -42,20 +44,24 @@ impl Related {
             }
         }
         let filter = Filter::new(query, self.catalog.as_deref());
-        let mut top = collector(query.k, self.touched.len(), query.ties);
+        reset(&mut self.top, query.k, self.touched.len(), query.ties);
         for item in self.touched.drain(..) {
             let score = std::mem::take(&mut self.scores[item as usize]) as f32;
             if filter.passes(item) {
-                top.push(score, item);
+                self.top.push(score, item);
             }
         }
-        candidates(top)
+        candidates(&mut self.top)
     }
 }
 
 impl Recommend for Related {
     fn recommend(&mut self, queries: &[Query<'_>]) -> Result<Vec<Vec<Candidate>>, Failure> {
-        queries.iter().map(|query| self.answer(query)).collect()
+        let mut answers = Vec::with_capacity(queries.len());
+        for query in queries {
+            answers.push(self.answer(query)?);
+        }
+        Ok(answers)
     }
 
     fn fork(&self) -> Box<dyn Recommend> {

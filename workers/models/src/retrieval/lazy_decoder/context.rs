@@ -13,6 +13,9 @@ use super::model::LazyDecoder;
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     items: Vec<u32>,
+    /// Rows of the items' codes in the code table, and where each item's begin; one entry more than there are items.
+    codes: Vec<u32>,
+    offsets: Vec<u32>,
     /// Place of a token in its history.
     pub positions: Vec<u32>,
     /// The token itself and those before it in its history.
@@ -20,38 +23,45 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// Adds a history; gives the rows it lies in.
-    pub(super) fn push(&mut self, history: &[ItemIndex]) -> Span {
-        let start = self.items.len() as u32;
-        for (position, &item) in (0u32..).zip(history) {
-            self.items.push(item);
-            self.positions.push(position);
-            self.spans.push(Span { start, end: start + position + 1 });
-        }
-        Span { start, end: self.items.len() as u32 }
-    }
-
-    pub(super) fn rows(&self) -> usize {
-        self.items.len()
+    /// Empty again, with the memory it has.
+    pub(super) fn clear(&mut self) {
+        let Self { items, codes, offsets, positions, spans } = self;
+        items.clear();
+        codes.clear();
+        offsets.clear();
+        positions.clear();
+        spans.clear();
     }
 }
 
 /// Keys and values `[tokens, groups · head width]` of every slice.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Context {
-    pub slices: Vec<(Var, Var)>,
+    pub slices: Vec<[Var; 2]>,
 }
 
 impl LazyDecoder {
-    pub(super) fn context(&self, tape: &mut Tape<'_>, tokens: &Tokens) -> Context {
-        let levels = self.levels();
-        let mut codes = Vec::with_capacity(tokens.rows() * levels);
-        for &item in &tokens.items {
-            codes.extend_from_slice(self.path(item));
+    /// Adds a history to the tokens; gives the rows it lies in.
+    pub(super) fn push_history(&self, tokens: &mut Tokens, history: &[ItemIndex]) -> Span {
+        let Tokens { items, codes, offsets, positions, spans } = tokens;
+        let start = items.len() as u32;
+        if offsets.is_empty() {
+            offsets.push(0);
         }
-        let offsets: Vec<u32> = (0..=tokens.rows()).map(|row| (row * levels) as u32).collect();
+        for (position, &item) in (0u32..).zip(history) {
+            items.push(item);
+            codes.extend_from_slice(self.path(item));
+            offsets.push(codes.len() as u32);
+            positions.push(position);
+            spans.push(Span { start, end: start + position + 1 });
+        }
+        Span { start, end: items.len() as u32 }
+    }
+
+    /// Computes the context of some tokens; what `context` held before is forgotten.
+    pub(super) fn context(&self, tape: &mut Tape<'_>, tokens: &Tokens, context: &mut Context) {
         let start = tape.mark();
-        let mut x = tape.embed_bag(self.layout.code, &codes, &offsets, false);
+        let mut x = tape.embed_bag(self.layout.code, &tokens.codes, &tokens.offsets, false);
         if let Some(table) = self.layout.item {
             let items = tape.embed(table, &tokens.items);
             x = tape.add(x, items);
@@ -79,8 +89,9 @@ impl LazyDecoder {
                     tape.rms_norm(value, norm)
                 }
             };
-            (key, value)
+            [key, value]
         });
-        Context { slices: slices.collect() }
+        context.slices.clear();
+        context.slices.extend(slices);
     }
 }

@@ -20,11 +20,11 @@ use recmesh_kernels::cuda::{
 use recmesh_kernels::{ParamId, QuantisedLinear, Tape};
 
 use super::super::sequence::newest;
-use super::context::Tokens;
+use super::context::{Context, Tokens};
 use super::model::LazyDecoder;
 use super::serve::Server;
 use crate::answer::not_a_number;
-use crate::decoding::{Masks, Options, Search};
+use crate::decoding::{Masks, Options, Paths, Search};
 
 /// How far a score, a log-probability of a path, may be from the CPU's over the same weights, where layers multiply in
 /// bf16: the CPU rounds nothing to bf16, the device rows, weights, queries, keys and values, 2⁻⁹ of each.
@@ -144,14 +144,17 @@ impl DeviceServer {
         };
         let decode = &model.config.decode;
         let options = Options { beams: decode.beams as usize, renormalise: decode.renormalise };
-        let search = Search::new(&model.catalog, ancestry, live.as_deref(), query, options);
-        let restrictions = masks.of(&model.catalog, &search, query);
+        let paths = Paths::new(&model.catalog, ancestry, live.as_deref(), query);
+        let mut search = Search::default();
+        search.begin(&paths, options);
+        let restrictions = masks.of(&search, &paths);
         let mut tokens = Tokens::default();
-        let span = tokens.push(newest(known, model.config.context_length as usize));
+        let span = model.push_history(&mut tokens, newest(known, model.config.context_length as usize));
         let mut tape = Tape::serve_packed(&model.params, packed, workspace);
-        let context = model.context(&mut tape, &tokens);
+        let mut context = Context::default();
+        model.context(&mut tape, &tokens, &mut context);
         let context: Vec<(&[f32], &[f32])> =
-            context.slices.iter().map(|&(key, value)| (tape.value(key), tape.value(value))).collect();
+            context.slices.iter().map(|&[key, value]| (tape.value(key), tape.value(value))).collect();
         let request = Request {
             tokens: (span.end - span.start) as usize,
             context: &context,
@@ -163,7 +166,7 @@ impl DeviceServer {
         if found.not_a_number {
             return Ok(Err(not_a_number()));
         }
-        let (answer, unnamed) = search.end(found.leaves.into_iter().zip(found.scores));
+        let (answer, unnamed) = search.end(&paths, found.leaves.into_iter().zip(found.scores));
         *illegal += unnamed;
         Ok(Ok(answer))
     }

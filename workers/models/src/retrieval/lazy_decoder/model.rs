@@ -150,7 +150,8 @@ impl LazyDecoder {
         let mut x = tape.dropout(x, self.shape.dropout);
         for layer in &self.layout.layers {
             let positions = (&targets.positions[..], &tokens.positions[..]);
-            x = self.shape.cross(tape, &layer.cross, x, context.slices[layer.slice], &targets.context, positions);
+            let [key, value] = context.slices[layer.slice];
+            x = self.shape.cross(tape, &layer.cross, x, (key, value), &targets.context, positions);
             let projected = self.shape.project(tape, &layer.own, x);
             x = self.shape.attend(tape, &layer.own, x, projected, &targets.own, None);
             x = self.shape.feed_forward(tape, &layer.ffn, x);
@@ -206,7 +207,7 @@ impl Trainable for LazyDecoder {
         let (mut tokens, mut targets) = (Tokens::default(), Targets::default());
         for example in examples {
             if let [history @ .., _] = example.window(self.config.context_length as usize) {
-                let start = tokens.push(history).start;
+                let start = self.push_history(&mut tokens, history).start;
                 let followers = &example.window(self.config.context_length as usize)[1..];
                 for (end, &item) in (start + 1..).zip(followers) {
                     self.push_target(&mut targets, item, Span { start, end });
@@ -216,7 +217,8 @@ impl Trainable for LazyDecoder {
         if targets.items.is_empty() {
             return tape.constant(1, 1, &[0.0]);
         }
-        let context = self.context(tape, &tokens);
+        let mut context = Context::default();
+        self.context(tape, &tokens, &mut context);
         let x = self.teach(tape, &context, &tokens, &targets);
         let levels = self.levels();
         let weights = vec![1.0 / levels as f32; targets.items.len()];

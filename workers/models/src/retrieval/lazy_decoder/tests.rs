@@ -10,7 +10,7 @@ use recmesh_kernels::{Span, Tape, Workspace};
 
 use super::super::{Popularity, SequenceExample, item_vectors, load};
 use super::LazyDecoder;
-use super::context::Tokens;
+use super::context::{Context, Tokens};
 use super::layout::slice_of;
 use super::model::Targets;
 use crate::Trainable;
@@ -60,14 +60,19 @@ fn cross_attention_is_plain_attention_over_the_slices() {
     for (split, groups) in [(1, 1), (1, 2), (2, 4)] {
         let model = stirred(&config::LazyDecoder { kv_split: split, kv_groups: groups, ..config() }, grid(4, 4));
         let mut tokens = Tokens::default();
-        let spans = [tokens.push(&[1, 5, 9]), tokens.push(&[2, 2]), Span { start: 0, end: 2 }];
+        let spans = [
+            model.push_history(&mut tokens, &[1, 5, 9]),
+            model.push_history(&mut tokens, &[2, 2]),
+            Span { start: 0, end: 2 },
+        ];
         let positions = [2, 1, 1];
         let x: Vec<f32> = (0..48).map(|i| (i as f32 * 0.37).sin()).collect();
         let mut workspace = Workspace::default();
         let mut tape = Tape::serve(model.params(), &mut workspace);
-        let context = model.context(&mut tape, &tokens);
+        let mut context = Context::default();
+        model.context(&mut tape, &tokens, &mut context);
         for layer in &model.layout.layers {
-            let (key, value) = context.slices[layer.slice];
+            let [key, value] = context.slices[layer.slice];
             let rows = tape.constant(3, 16, &x);
             let to = (&positions[..], &tokens.positions[..]);
             let out = model.shape.cross(&mut tape, &layer.cross, rows, (key, value), &spans, to);
@@ -137,13 +142,14 @@ fn the_context_is_computed_once_per_request_whatever_the_beams() {
 /// The score of every item by a full pass over its own ID, and renormalised over existing children when asked.
 fn recomputed(model: &LazyDecoder, history: &[u32], renormalise: bool) -> Vec<f64> {
     let mut tokens = Tokens::default();
-    let span = tokens.push(history);
+    let span = model.push_history(&mut tokens, history);
     let mut targets = Targets::default();
     let items = model.catalog.len() as u32;
     (0..items).for_each(|item| model.push_target(&mut targets, item, span));
     let mut workspace = Workspace::default();
     let mut tape = Tape::serve(model.params(), &mut workspace);
-    let context = model.context(&mut tape, &tokens);
+    let mut context = Context::default();
+    model.context(&mut tape, &tokens, &mut context);
     let x = model.teach(&mut tape, &context, &tokens, &targets);
     let levels = model.levels();
     let mut scores = vec![0.0; items as usize];

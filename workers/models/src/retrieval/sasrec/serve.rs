@@ -5,18 +5,19 @@
 //! hidden rows of all queries · item table ─► best items
 //! ```
 //! In: queries, many at once. Out: the best of all items, by an exact scan of the item table that never holds the scores
-//! of a batch. Items the model does not know are skipped in a history.
+//! of a batch. Items the model does not know are skipped in a history. Nothing is allocated but the answers once a batch
+//! no larger was answered.
 
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend};
-use recmesh_kernels::topk::offer_products;
+use recmesh_kernels::topk::{Scan, TopK};
 use recmesh_kernels::{Packed, Tape, Workspace};
 
 use super::super::sequence::newest;
 use super::model::{Rows, SasRec, Sequences};
-use crate::answer::{Filter, candidates, collector};
+use crate::answer::{Filter, candidates, reset};
 
 /// Values of a pass: its rows with their widest layer, about half of a second cache of a megabyte.
 const PASS: usize = 1 << 17;
@@ -27,10 +28,21 @@ pub(super) struct Server {
     packed: Arc<Packed>,
     catalog: Option<Arc<Catalog>>,
     workspace: Workspace,
+    scratch: Scratch,
+}
+
+/// Memory of requests, used again by the next ones: as much as the largest batch so far took.
+#[derive(Default)]
+struct Scratch {
     batch: Sequences,
-    /// Rows of the answered queries, one after another.
-    hidden: Vec<f32>,
     known: Vec<ItemIndex>,
+    /// Places of the answered queries.
+    asked: Vec<usize>,
+    /// Their rows, one after another.
+    hidden: Vec<f32>,
+    /// Their collectors, and those that larger batches had.
+    tops: Vec<TopK>,
+    scan: Scan,
 }
 
 impl Server {
@@ -43,16 +55,16 @@ impl Server {
     }
 
     fn with(model: SasRec, packed: Arc<Packed>, catalog: Option<Arc<Catalog>>) -> Self {
-        let (batch, hidden, known) = (Sequences::default(), Vec::new(), Vec::new());
-        Self { model, packed, catalog, workspace: Workspace::default(), batch, hidden, known }
+        Self { model, packed, catalog, workspace: Workspace::default(), scratch: Scratch::default() }
     }
 
     /// Adds the hidden rows of the sequences packed so far.
     fn pass(&mut self) {
+        let Scratch { batch, hidden, .. } = &mut self.scratch;
         let mut tape = Tape::serve_packed(&self.model.params, &self.packed, &mut self.workspace);
-        let hidden = self.model.forward(&mut tape, &self.batch, Rows::Last);
-        self.hidden.extend_from_slice(tape.value(hidden));
-        self.batch.clear();
+        let last = self.model.forward(&mut tape, batch, Rows::Last);
+        hidden.extend_from_slice(tape.value(last));
+        batch.clear();
     }
 
     /// How many rows a pass has before it is begun.
@@ -62,34 +74,47 @@ impl Server {
     }
 }
 
+impl Scratch {
+    fn clear(&mut self) {
+        self.batch.clear();
+        self.asked.clear();
+        self.hidden.clear();
+    }
+}
+
 impl Recommend for Server {
     fn recommend(&mut self, queries: &[Query<'_>]) -> Result<Vec<Vec<Candidate>>, Failure> {
         let (items, most) = (self.model.items, self.rows_per_pass());
-        self.hidden.clear();
-        self.batch.clear();
-        let mut asked = Vec::with_capacity(queries.len());
+        self.scratch.clear();
         for (at, query) in queries.iter().enumerate() {
-            self.known.clear();
-            self.known.extend(query.history.iter().filter(|&&item| (item as usize) < items));
-            if self.known.is_empty() || query.k == 0 {
+            let Scratch { batch, known, asked, .. } = &mut self.scratch;
+            known.clear();
+            known.extend(query.history.iter().filter(|&&item| (item as usize) < items));
+            if known.is_empty() || query.k == 0 {
                 continue;
             }
-            self.batch.push(newest(&self.known, self.model.config.max_length as usize));
+            batch.push(newest(known, self.model.config.max_length as usize));
             asked.push(at);
-            if self.batch.rows() >= most {
+            if batch.rows() >= most {
                 self.pass();
             }
         }
-        if self.batch.rows() > 0 {
+        if self.scratch.batch.rows() > 0 {
             self.pass();
         }
-        let filters: Vec<_> = asked.iter().map(|&at| Filter::new(&queries[at], self.catalog.as_deref())).collect();
-        let mut tops: Vec<_> = asked.iter().map(|&at| collector(queries[at].k, items, queries[at].ties)).collect();
+        let Scratch { asked, hidden, tops, scan, .. } = &mut self.scratch;
+        if tops.len() < asked.len() {
+            tops.resize_with(asked.len(), TopK::default);
+        }
+        let tops = &mut tops[..asked.len()];
+        for (top, query) in tops.iter_mut().zip(asked.iter().map(|&at| &queries[at])) {
+            reset(top, query.k, items, query.ties);
+        }
         let table = &self.model.params.get(self.model.layout.item).data;
-        let dim = self.model.config.dim as usize;
-        offer_products(&self.hidden, table, dim, &mut tops, &|row, item| !filters[row].passes(item));
+        let passes = |row: usize, item| Filter::new(&queries[asked[row]], self.catalog.as_deref()).passes(item);
+        scan.offer(hidden, table, self.model.config.dim as usize, tops, &|row, item| !passes(row, item));
         let mut answers = vec![Vec::new(); queries.len()];
-        for (at, top) in asked.into_iter().zip(tops) {
+        for (&at, top) in asked.iter().zip(tops) {
             answers[at] = candidates(top)?;
         }
         Ok(answers)
