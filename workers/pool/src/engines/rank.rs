@@ -16,11 +16,13 @@ use crate::engine::{Engine, wrong_work};
 pub(crate) struct RankEngine {
     model: Box<dyn Rank>,
     catalog: Arc<Catalog>,
+    /// Items of a batch's candidates, one request after another; memory of the next batch.
+    items: Vec<ItemIndex>,
 }
 
 impl RankEngine {
     pub(crate) fn new(model: Box<dyn Rank>, catalog: Arc<Catalog>) -> Self {
-        Self { model, catalog }
+        Self { model, catalog, items: Vec::new() }
     }
 
     /// Puts one query's scores to its candidates; finishes them where this is the last stage.
@@ -43,7 +45,11 @@ impl RankEngine {
             for (candidate, score) in candidates.iter_mut().zip(&mixed) {
                 candidate.score = *score;
             }
-            candidates = policy::best(&mixed, finish.k).into_iter().map(|place| candidates[place].clone()).collect();
+            let kept = |place: usize| {
+                let Candidate { item, score, ref mut tasks } = candidates[place];
+                Candidate { item, score, tasks: std::mem::take(tasks) }
+            };
+            candidates = policy::best(&mixed, finish.k).into_iter().map(kept).collect();
         }
         Ok(Done::Items(describe(&self.catalog, candidates, &tasks, finish.k)))
     }
@@ -51,22 +57,22 @@ impl RankEngine {
 
 impl Engine for RankEngine {
     fn run(&mut self, batch: Vec<Work>) -> Vec<Result<Done, Failure>> {
-        let items = |work: &Work| match work {
-            Work::Rank { candidates, .. } => candidates.iter().map(|candidate| candidate.item).collect(),
-            _ => vec![],
-        };
-        let items: Vec<Vec<ItemIndex>> = batch.iter().map(items).collect();
-        let queries: Vec<RankQuery<'_>> = batch
-            .iter()
-            .zip(&items)
-            .filter_map(|(work, candidates)| match work {
-                Work::Rank { context, .. } => {
-                    Some(RankQuery { history: &context.history, user: context.user, candidates })
-                }
-                _ => None,
-            })
-            .collect();
-        let mut scores = self.model.rank(&queries).map(Vec::into_iter);
+        let Self { model, items, .. } = self;
+        items.clear();
+        for work in &batch {
+            if let Work::Rank { candidates, .. } = work {
+                items.extend(candidates.iter().map(|candidate| candidate.item));
+            }
+        }
+        let (mut queries, mut rest) = (Vec::with_capacity(batch.len()), &items[..]);
+        for work in &batch {
+            if let Work::Rank { context, candidates, .. } = work {
+                let (candidates, others) = rest.split_at(candidates.len());
+                queries.push(RankQuery { history: &context.history, user: context.user, candidates });
+                rest = others;
+            }
+        }
+        let mut scores = model.rank(&queries).map(Vec::into_iter);
         drop(queries);
         let mut answer = |work| match (work, &mut scores) {
             (Work::Rank { candidates, finish, .. }, Ok(scores)) => {
@@ -79,6 +85,6 @@ impl Engine for RankEngine {
     }
 
     fn fork(&self) -> Box<dyn Engine> {
-        Box::new(Self { model: self.model.fork(), catalog: Arc::clone(&self.catalog) })
+        Box::new(Self::new(self.model.fork(), Arc::clone(&self.catalog)))
     }
 }
