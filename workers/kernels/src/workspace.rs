@@ -8,7 +8,8 @@ use crate::cpu::Level;
 use crate::graph::Value;
 use crate::ops::Op;
 
-/// Memory that tapes reuse; one a thread. After warm-up no operation allocates.
+/// Memory that tapes reuse; one a thread. After warm-up no operation allocates, but larger products of maps that are not
+/// packed: the `gemm` crate takes memory for each.
 #[derive(Debug, Default)]
 pub struct Workspace {
     pub(crate) level: Level,

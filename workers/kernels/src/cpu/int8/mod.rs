@@ -64,7 +64,7 @@ impl Panels {
         assert!(depth <= DEEPEST, "a product of {depth} codes");
         let columns = Columns::new(outputs, gated);
         let (panels, steps) = (columns.panels(), padded(depth));
-        let mut packed = Buffer::zeros(panels * steps * PANEL);
+        let mut packed = Buffer::default().zeroed(panels * steps * PANEL);
         let (mut starts, mut lanes_scales) = (vec![[0; PANEL]; panels], vec![[0.0; PANEL]; panels]);
         for (panel, words) in packed.words_mut().chunks_exact_mut((steps * PANEL).max(1)).enumerate() {
             for lane in 0..PANEL {
