@@ -25,7 +25,7 @@ pub use duration::{Millis, ParseDurationError};
 pub use failure::{Class, Failure, reason};
 pub use names::{ArtifactId, ArtifactKind, ItemIndex, Name, NameError, Version};
 pub use place::stays_below;
-pub use recommend::{Candidate, DeviceWork, Mask, Query, Rank, RankQuery, Recommend, Ties};
+pub use recommend::{Candidate, DeviceWork, Mask, Query, Rank, RankQuery, Recommend, Threads, Ties};
 pub use release::Release;
 pub use report::{
     JobProgress, JobReport, JobState, Metric, Precision, Progress, Quantized, Reporter, Resources, Silent,

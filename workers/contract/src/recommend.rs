@@ -105,6 +105,15 @@ pub struct DeviceWork {
     pub trouble: Option<String>,
 }
 
+/// Threads that one engine's model may compute on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// How many, the engine's own included; at least 1.
+    pub count: usize,
+    /// The core that each is bound to, the engine's own first; empty where none is.
+    pub cores: Vec<usize>,
+}
+
 /// A retrieval model, ready to answer. One engine thread owns one; [`Recommend::fork`] makes another over the same
 /// weights with its own scratch memory.
 pub trait Recommend: Send {
@@ -114,8 +123,16 @@ pub trait Recommend: Send {
     /// [`crate::reason::NOT_A_NUMBER`] when a score is not a number.
     fn recommend(&mut self, queries: &[Query<'_>]) -> Result<Vec<Vec<Candidate>>, Failure>;
 
-    /// Another instance over the same weights.
+    /// Another instance over the same weights, on one thread.
     fn fork(&self) -> Box<dyn Recommend>;
+
+    /// From now on shares the work of a batch among so many threads, the calling one included; to be called on the thread
+    /// that will ask. Gives how many it has: fewer where they cannot be started, 1 for a model that shares nothing.
+    /// Answers do not change, in no bit.
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        let _ = threads;
+        1
+    }
 
     /// What a device has done so far; nothing where the CPU serves.
     fn device(&self) -> DeviceWork {
@@ -150,6 +167,12 @@ pub trait Rank: Send {
     /// [`crate::reason::NOT_A_NUMBER`] when a score is not a number.
     fn rank(&mut self, queries: &[RankQuery<'_>]) -> Result<Vec<Vec<f32>>, Failure>;
 
-    /// Another instance over the same weights.
+    /// Another instance over the same weights, on one thread.
     fn fork(&self) -> Box<dyn Rank>;
+
+    /// As [`Recommend::set_threads`].
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        let _ = threads;
+        1
+    }
 }

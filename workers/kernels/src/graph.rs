@@ -3,9 +3,12 @@
 //! In: a tape's state, split into parts that may be borrowed side by side. Out: new values and gradients. Never knows
 //! which operations there are.
 
+use std::ops::Range;
+
 use crate::buffer::{Buffer, Pool};
 use crate::cpu::{Level, elementwise};
-use crate::{Bf16Weights, Grads, Packed, ParamId, Params};
+use crate::team::Split;
+use crate::{Bf16Weights, Grads, Packed, ParamId, Params, Team};
 
 /// A value on a tape: `rows × cols`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,50 @@ pub(crate) struct Forward<'w> {
     pub training: bool,
     /// Weights in bf16, on a tape that multiplies so.
     pub bf16: Option<&'w Bf16Weights>,
+    /// Who shares the work, on a tape that serves.
+    pub team: Option<&'w Team>,
+}
+
+/// Multiplications that are worth a round of a team: some microseconds of them.
+const ROUND: usize = 1 << 18;
+/// Values read or written that are.
+const MOVED: usize = 1 << 14;
+/// Reading a weight takes as long as so many multiplications with it.
+const READ: usize = 8;
+/// Pieces a member: more than one, so that who is late leaves some to others.
+const PIECES: usize = 2;
+
+/// How much an operation is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Amount {
+    /// Multiplications.
+    Products(usize),
+    /// Values that go through some cheap function.
+    Values(usize),
+}
+
+/// Rows that an operation computes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    pub amount: Amount,
+    /// Values of a row.
+    pub width: usize,
+    /// Values that a thread needs besides, with stale contents.
+    pub scratch: usize,
+}
+
+impl Rows {
+    /// Rows of `values` in all that are cheap to compute.
+    pub fn cheap(values: usize, width: usize) -> Self {
+        Self { amount: Amount::Values(values), width, scratch: 0 }
+    }
+}
+
+impl Amount {
+    /// A product of `rows` with weights.
+    pub fn product(rows: usize, weights: usize) -> Self {
+        Self::Products((rows + READ) * weights)
+    }
 }
 
 impl<'w> Forward<'w> {
@@ -45,6 +92,46 @@ impl<'w> Forward<'w> {
     pub fn output(&mut self, rows: usize, cols: usize, needs_grad: bool) -> Value {
         let data = self.pool.take(rows * cols);
         Value { rows, cols, data, saved: Default::default(), needs_grad: self.training && needs_grad }
+    }
+
+    /// The team, where there is one and the operation is worth a round of it.
+    pub fn team(&self, amount: Amount) -> Option<&'w Team> {
+        self.team.filter(|team| {
+            team.threads() > 1
+                && !team.taken()
+                && match amount {
+                    Amount::Products(count) => count >= ROUND,
+                    Amount::Values(count) => count >= MOVED,
+                }
+        })
+    }
+
+    /// Computes rows, shared among a team where there is one and it pays: `work` is told which rows, and writes them.
+    /// Shared rows come in whole tiles of `tile`.
+    pub fn rows(&mut self, out: &mut [f32], how: Rows, tile: usize, work: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+        self.rows_with(out, how, |row| row / tile * tile, |rows, out, _| work(rows, out));
+    }
+
+    /// The same with scratch memory for each thread, and split where `edge` says instead of at a row; it must not descend.
+    pub fn rows_with(
+        &mut self,
+        out: &mut [f32],
+        how: Rows,
+        edge: impl Fn(usize) -> usize + Sync,
+        work: impl Fn(Range<usize>, &mut [f32], &mut [f32]) + Sync,
+    ) {
+        let Rows { amount, width, scratch } = how;
+        let rows = out.len().checked_div(width).unwrap_or(0);
+        let team = self.team(amount).filter(|_| rows > 1);
+        let mut memory = self.pool.take(scratch * team.map_or(1, Team::threads));
+        match team {
+            Some(team) => {
+                let split = Split { width, pieces: PIECES * team.threads(), edge };
+                team.rows(out, &mut memory, split, work);
+            }
+            None => work(0..rows, out, &mut memory),
+        }
+        self.pool.give(memory);
     }
 
     /// A 1×1 value.

@@ -9,6 +9,7 @@
 //! attention is told by spans who sees what. Nothing here knows items, users or papers.
 
 mod buffer;
+mod cores;
 mod cpu;
 pub mod cuda;
 pub mod fp8;
@@ -21,6 +22,7 @@ mod packed;
 mod params;
 mod quantised;
 mod tape;
+mod team;
 mod threads;
 pub mod topk;
 mod trial;
@@ -28,6 +30,7 @@ pub mod twins;
 mod weights_bf16;
 mod workspace;
 
+pub use cores::Lease;
 pub use cpu::{Level, bf16};
 pub use graph::Var;
 pub use ops::attention::{Attention, RelativeBias, Span};
@@ -36,6 +39,7 @@ pub use packed::Packed;
 pub use params::{Grads, Init, ParamId, Params, Role, Tensor};
 pub use quantised::QuantisedLinear;
 pub use tape::Tape;
+pub use team::Team;
 pub use threads::share;
 pub use weights_bf16::Bf16Weights;
 pub use workspace::Workspace;

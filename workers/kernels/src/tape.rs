@@ -331,9 +331,10 @@ impl<'a> Tape<'a> {
     }
 
     fn record(&mut self, op: Op, run: impl FnOnce(&mut Forward<'_>) -> Value) -> Var {
-        let Workspace { level, pool, values, ops, .. } = &mut *self.workspace;
+        let Workspace { level, pool, values, ops, team, .. } = &mut *self.workspace;
         let (params, packed, bf16, training) = (self.params, self.packed, self.bf16, self.training);
-        let mut forward = Forward { values, pool, params, packed, bf16, level: *level, training };
+        let team = team.as_deref().filter(|_| !training);
+        let mut forward = Forward { values, pool, params, packed, bf16, level: *level, training, team };
         let value = run(&mut forward);
         values.push(value);
         ops.push(if self.training { op } else { Op::Leaf });

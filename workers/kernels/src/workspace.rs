@@ -3,6 +3,9 @@
 //! In: nothing. Out: pooled buffers, and the values of the tape that runs on it. A new tape takes back what the last one
 //! held, so equal shapes allocate only once. A workspace belongs to one thread at a time.
 
+use std::sync::Arc;
+
+use crate::Team;
 use crate::buffer::{Buffer, Pool};
 use crate::cpu::Level;
 use crate::graph::Value;
@@ -17,6 +20,7 @@ pub struct Workspace {
     pub(crate) values: Vec<Value>,
     pub(crate) ops: Vec<Op>,
     pub(crate) slots: Vec<Option<Buffer>>,
+    pub(crate) team: Option<Arc<Team>>,
 }
 
 impl Workspace {
@@ -24,6 +28,13 @@ impl Workspace {
     #[must_use]
     pub fn with_level(level: Level) -> Self {
         Self { level, ..Self::default() }
+    }
+
+    /// A workspace whose tapes share their larger operations among a team, where they serve. Values are the same in bits
+    /// for any number of threads.
+    #[must_use]
+    pub fn with_team(team: Arc<Team>) -> Self {
+        Self { team: Some(team), ..Self::default() }
     }
 
     /// How many buffers were ever made. It stands still once shapes repeat.

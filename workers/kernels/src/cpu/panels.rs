@@ -15,6 +15,7 @@ use super::elementwise::{gelu_of, relu_of};
 use super::exp::sigmoid;
 use super::level::{Fused, Kind, Level, Plain};
 use super::thin::{Four, Vector};
+use crate::Team;
 use crate::buffer::Buffer;
 
 /// Outputs of a panel.
@@ -46,6 +47,11 @@ impl Columns {
     /// Panels that hold all outputs.
     pub fn panels(self) -> usize {
         self.width().div_ceil(self.lanes())
+    }
+
+    /// Products of a row: gates count.
+    pub fn outputs(self) -> usize {
+        self.outputs
     }
 
     /// Columns of the result.
@@ -125,6 +131,11 @@ impl Panels {
     /// Columns of `x`.
     pub fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// Products of a row: gates count.
+    pub fn outputs(&self) -> usize {
+        self.columns.outputs()
     }
 
     /// Whether the outputs are gates and values.
@@ -282,8 +293,11 @@ fn put(out: &mut [f32], sums: &[f32], onto: &[f32]) {
 }
 
 /// What follows, for the sums of some rows; `first` is the first of them.
+///
+/// # Safety
+/// Nobody else reads or writes these rows' columns of the panel in `out`, which are within it.
 #[inline(always)]
-pub(super) fn finish<S: Isa>(tile: &mut [[f32; PANEL]], at: Place<'_>, first: usize, out: &mut [f32]) {
+pub(super) unsafe fn finish<S: Isa>(tile: &mut [[f32; PANEL]], at: Place<'_>, first: usize, out: Out) {
     let (width, lanes) = (at.columns.width(), at.columns.lanes());
     let left = at.panel * lanes;
     let count = lanes.min(width - left);
@@ -303,7 +317,9 @@ pub(super) fn finish<S: Isa>(tile: &mut [[f32; PANEL]], at: Place<'_>, first: us
             Curve::Sigmoid => map(sums, at.bias, sigmoid::<S>),
         }
         let start = row * width + left;
-        let (out, onto) = (&mut out[start..start + count], at.then.onto.get(start..start + count).unwrap_or_default());
+        let onto = at.then.onto.get(start..start + count).unwrap_or_default();
+        // SAFETY: the caller's promise.
+        let out = unsafe { std::slice::from_raw_parts_mut(out.0.add(start), count) };
         match out.as_mut_array::<PANEL>() {
             Some(out) => put(out, sums, onto),
             None => put(out, &sums[..count], onto),
@@ -368,19 +384,20 @@ impl Tiling for Portable {
     }
 }
 
-/// All rows with all panels.
+/// Some rows with some panels.
 ///
 /// # Safety
 /// `x` is a whole number of rows of the depth, `out` has as many of the width, neither is 0, and the machine has the
-/// instructions of the tiling.
+/// instructions of the tiling. Nobody else reads or writes the part's rows and columns of `out`.
 #[inline(always)]
-unsafe fn body<T: Tiling>(out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
-    let (depth, rows) = (panels.depth, x.len() / panels.depth);
+unsafe fn body<T: Tiling>(out: Out, x: &[f32], panels: &Panels, then: Then<'_>, part: Part) {
+    let depth = panels.depth;
     let block = (BLOCK / depth).max(1).next_multiple_of(MOST);
     let mut tile = Tile([[0.0; PANEL]; MOST]);
-    for top in (0..rows).step_by(block) {
-        let end = (top + block).min(rows);
-        for (panel, right) in panels.data.chunks_exact(depth * PANEL).enumerate() {
+    for top in (part.rows.0..part.rows.1).step_by(block) {
+        let end = (top + block).min(part.rows.1);
+        let some = panels.data.chunks_exact(depth * PANEL).enumerate().take(part.panels.1).skip(part.panels.0);
+        for (panel, right) in some {
             let bias = then.bias_of(panel);
             let at = Place { columns: panels.columns, then, panel, bias: &bias };
             let lanes = panels.columns.used(panel);
@@ -389,7 +406,8 @@ unsafe fn body<T: Tiling>(out: &mut [f32], x: &[f32], panels: &Panels, then: The
                 let span = Span { left: x[row * depth..].as_ptr(), right: right.as_ptr(), depth, lanes };
                 // SAFETY: that many rows are left, the panel is whole, and the rest is promised.
                 let done = unsafe { T::strip(&mut tile, span, end - row) };
-                finish::<T::Isa>(&mut tile.0[..done], at, row, out);
+                // SAFETY: the rows and the panel are of this part.
+                unsafe { finish::<T::Isa>(&mut tile.0[..done], at, row, out) };
                 row += done;
             }
         }
@@ -400,18 +418,18 @@ unsafe fn body<T: Tiling>(out: &mut [f32], x: &[f32], panels: &Panels, then: The
 /// As for [`body`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
-unsafe fn avx512(out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
+unsafe fn avx512(out: Out, x: &[f32], panels: &Panels, then: Then<'_>, part: Part) {
     // SAFETY: the caller's promise.
-    unsafe { body::<Avx512>(out, x, panels, then) }
+    unsafe { body::<Avx512>(out, x, panels, then, part) }
 }
 
 /// # Safety
 /// As for [`body`].
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
+unsafe fn avx2(out: Out, x: &[f32], panels: &Panels, then: Then<'_>, part: Part) {
     // SAFETY: the caller's promise.
-    unsafe { body::<Avx2>(out, x, panels, then) }
+    unsafe { body::<Avx2>(out, x, panels, then, part) }
 }
 
 /// `out = then(x · Wᵀ)`.
@@ -419,6 +437,19 @@ unsafe fn avx2(out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
 /// # Panics
 /// If a slice is not as long as the rows of `x` and the width make it.
 pub(crate) fn product(level: Level, out: &mut [f32], x: &[f32], panels: &Panels, then: Then<'_>) {
+    shared_product(None, level, out, x, panels, then);
+}
+
+/// The same, shared among a team, where there is one. Of few rows, threads go over different panels first, so that each
+/// reads a part of the weights, and where there are too few, over different rows, too; of many, over different rows.
+pub(crate) fn shared_product(
+    team: Option<&Team>,
+    level: Level,
+    out: &mut [f32],
+    x: &[f32],
+    panels: &Panels,
+    then: Then<'_>,
+) {
     let (width, depth) = (panels.width(), panels.depth);
     assert!(depth > 0 && x.len().is_multiple_of(depth), "rows of {depth} values in {}", x.len());
     assert_eq!(out.len(), x.len() / depth * width, "output of a product of width {width}");
@@ -426,16 +457,76 @@ pub(crate) fn product(level: Level, out: &mut [f32], x: &[f32], panels: &Panels,
     if out.is_empty() {
         return;
     }
+    let (rows, count) = (x.len() / depth, panels.data.len() / (depth * PANEL));
+    let out = Out(out.as_mut_ptr());
     // SAFETY: both slices are whole rows as asserted, panels are made whole, and a level above portable is only made by
-    // `Level::detect`, which found its features.
-    unsafe {
+    // `Level::detect`, which found its features. Parts are disjoint, and each is done once, while `out` is borrowed.
+    let run = |part: Part| unsafe {
         match level.kind() {
             #[cfg(target_arch = "x86_64")]
-            kind if kind >= Kind::Avx512 => avx512(out, x, panels, then),
+            kind if kind >= Kind::Avx512 => avx512(out, x, panels, then, part),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2(out, x, panels, then),
-            _ => body::<Portable>(out, x, panels, then),
+            Kind::Avx2 => avx2(out, x, panels, then, part),
+            _ => body::<Portable>(out, x, panels, then, part),
         }
+    };
+    match team {
+        Some(team) => {
+            let cut = Cut::new(rows, count, team.threads());
+            team.pieces(cut.pieces(), &|piece| run(cut.part(piece)));
+        }
+        None => run(Part { rows: (0, rows), panels: (0, count) }),
+    }
+}
+
+/// Where the result is written.
+#[derive(Clone, Copy)]
+pub(super) struct Out(pub *mut f32);
+
+// SAFETY: threads write different parts of what it points to, as `body` is promised.
+unsafe impl Sync for Out {}
+
+/// Rows and panels, each from one to before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part {
+    rows: (usize, usize),
+    panels: (usize, usize),
+}
+
+/// Pieces a member: more than one, so that who is late leaves some to others.
+const PIECES: usize = 4;
+
+/// Rows of a piece for which it pays to read all weights, and that then stay where they were made.
+const MANY: usize = 8 * MOST;
+
+/// A product cut in pieces: groups of panels, of each several stretches of rows.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    rows: usize,
+    panels: usize,
+    groups: usize,
+    stretches: usize,
+}
+
+impl Cut {
+    fn new(rows: usize, panels: usize, threads: usize) -> Self {
+        let wanted = PIECES * threads;
+        let groups = if rows >= wanted * MANY { 1 } else { panels.min(wanted) };
+        let stretches = wanted.div_ceil(groups.max(1)).min(rows.div_ceil(2 * MOST)).max(1);
+        Self { rows, panels, groups, stretches }
+    }
+
+    fn pieces(self) -> usize {
+        self.groups * self.stretches
+    }
+
+    /// A group's stretches lie one after another, so that mostly one thread has them.
+    fn part(self, piece: usize) -> Part {
+        let (group, stretch) = (piece / self.stretches, piece % self.stretches);
+        let panel = |group: usize| group * self.panels / self.groups;
+        let tiles = self.rows.div_ceil(MOST);
+        let row = |stretch: usize| (stretch * tiles / self.stretches * MOST).min(self.rows);
+        Part { rows: (row(stretch), row(stretch + 1)), panels: (panel(group), panel(group + 1)) }
     }
 }
 

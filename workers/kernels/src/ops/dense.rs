@@ -6,8 +6,8 @@
 
 use crate::ParamId;
 use crate::cpu::int8;
-use crate::cpu::panels::{Curve, Then, product};
-use crate::graph::{Forward, Value, Var};
+use crate::cpu::panels::{Curve, Then, shared_product};
+use crate::graph::{Amount, Forward, Rows, Value, Var};
 use crate::ops::elementwise::Activation;
 use crate::packed::{Map, Packed};
 
@@ -61,11 +61,18 @@ impl<'a> Dense<'a> {
         assert!(self.onto.is_none_or(|onto| f.value(onto).cols == out.cols), "columns to add to");
         let then = Then { bias, curve: self.curve, onto };
         match self.map {
-            Map::F32(panels) => product(f.level, &mut out.data, &x.data, panels, then),
+            Map::F32(panels) => {
+                let team = f.team(Amount::product(x.rows, depth * panels.outputs()));
+                shared_product(team, f.level, &mut out.data, &x.data, panels, then);
+            }
             Map::Int8(panels) => {
-                let mut scratch = f.pool.take(panels.room(x.rows));
-                int8::product(f.level, &mut out.data, &x.data, panels, then, &mut scratch);
-                f.pool.give(scratch);
+                let (level, amount) = (f.level, Amount::product(x.rows, depth * panels.outputs()));
+                let how = Rows { amount, width, scratch: panels.room(x.rows) };
+                f.rows_with(&mut out.data, how, int8::tile_of, |rows, out, scratch| {
+                    let onto = then.onto.get(rows.start * width..rows.end * width).unwrap_or_default();
+                    let x = &x.data[rows.start * depth..rows.end * depth];
+                    int8::product(level, out, x, panels, Then { onto, ..then }, scratch);
+                });
             }
         }
         out

@@ -6,8 +6,8 @@ use std::ops::Range;
 
 use crate::ParamId;
 use crate::cpu::matmul::{Output, View, gemm};
-use crate::cpu::panels::{Then, product};
-use crate::graph::{Forward, Value, Var};
+use crate::cpu::panels::{Then, shared_product};
+use crate::graph::{Amount, Forward, Value, Var};
 
 /// `x · table[classes]ᵀ`.
 pub(crate) fn forward(f: &mut Forward<'_>, x: Var, id: ParamId, classes: Range<usize>) -> Value {
@@ -15,7 +15,8 @@ pub(crate) fn forward(f: &mut Forward<'_>, x: Var, id: ParamId, classes: Range<u
     assert_eq!(x.cols, table.cols, "columns of rows and table {}", table.name);
     let mut out = f.output(x.rows, classes.len(), false);
     if let Some(panels) = f.packed.and_then(|packed| packed.classes(id, &classes)) {
-        product(f.level, &mut out.data, &x.data, panels, Then::NOTHING);
+        let team = f.team(Amount::product(x.rows, x.cols * out.cols));
+        shared_product(team, f.level, &mut out.data, &x.data, panels, Then::NOTHING);
         return out;
     }
     let rows = &table.data[classes.start * table.cols..classes.end * table.cols];

@@ -6,7 +6,7 @@
 use crate::ParamId;
 use crate::buffer::Buffer;
 use crate::cpu::elementwise::{add_scaled, add_to, scale_in_place};
-use crate::graph::{Backward, Forward, Value, Var};
+use crate::graph::{Backward, Forward, Rows, Value, Var};
 
 /// Rows of a table. Saved: 0 the ids.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ impl Embed {
     pub fn forward(self, f: &mut Forward<'_>, ids: &[u32]) -> Value {
         let table = f.params.get(self.table);
         let mut out = f.output(ids.len(), table.cols, true);
-        copy_rows(&mut out.data, &table.data, table.cols, ids);
+        copy_rows(f, &mut out.data, &table.data, table.cols, ids);
         if f.training {
             out.saved[0] = f.pool.copy_words(ids);
         }
@@ -41,7 +41,7 @@ impl Gather {
     pub fn forward(self, f: &mut Forward<'_>, rows: &[u32]) -> Value {
         let x = f.value(self.x);
         let mut out = f.output(rows.len(), x.cols, x.needs_grad);
-        copy_rows(&mut out.data, &x.data, x.cols, rows);
+        copy_rows(f, &mut out.data, &x.data, x.cols, rows);
         if f.training {
             out.saved[0] = f.pool.copy_words(rows);
         }
@@ -101,10 +101,12 @@ impl EmbedBag {
     }
 }
 
-fn copy_rows(out: &mut [f32], from: &[f32], cols: usize, rows: &[u32]) {
-    for (out, &row) in out.chunks_exact_mut(cols.max(1)).zip(rows) {
-        out.copy_from_slice(&from[row as usize * cols..][..cols]);
-    }
+fn copy_rows(f: &mut Forward<'_>, out: &mut [f32], from: &[f32], cols: usize, rows: &[u32]) {
+    f.rows(out, Rows::cheap(rows.len() * cols, cols), 1, |range, out| {
+        for (out, &row) in out.chunks_exact_mut(cols.max(1)).zip(&rows[range]) {
+            out.copy_from_slice(&from[row as usize * cols..][..cols]);
+        }
+    });
 }
 
 fn scatter(level: crate::cpu::Level, to: &mut [f32], dy: &[f32], cols: usize, rows: &[u32]) {

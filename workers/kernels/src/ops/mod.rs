@@ -2,7 +2,7 @@
 //!
 //! In: a [`Forward`](crate::graph::Forward) and the operation's inputs. Out: a value; going back, gradients of inputs
 //! and parameters. Adding an operation is a file, an arm here and a method of the tape. Operations never start threads
-//! and never allocate outside the pool.
+//! and never allocate outside the pool; those that serve share rows or columns among the tape's team, where it has one.
 
 pub(crate) mod attention;
 pub(crate) mod bce;
@@ -25,6 +25,9 @@ pub(crate) mod unprojected;
 
 use crate::buffer::Buffer;
 use crate::graph::{Backward, Value};
+
+#[cfg(test)]
+mod shared;
 
 /// What a value was made by.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use crate::ParamId;
 use crate::buffer::Buffer;
 use crate::cpu::kernel;
 use crate::cpu::reduce::{LANES, dot_of, fold_sum, sum_of};
-use crate::graph::{Backward, Forward, Value, Var};
+use crate::graph::{Backward, Forward, Rows, Value, Var};
 
 const LAYER_EPSILON: f32 = 1e-5;
 pub(crate) const RMS_EPSILON: f32 = 1e-6;
@@ -137,13 +137,22 @@ impl LayerNorm {
         let bias = f.param(self.bias);
         assert_eq!(bias.len(), x.cols, "bias of a layer norm");
         let mut out = f.output(x.rows, x.cols, true);
-        let mut stats = f.pool.take(2 * x.rows);
-        layer_forward(f.level, &mut out.data, &mut stats, &x.data, gain, bias);
+        let (cols, level) = (x.cols, f.level);
         if f.training {
-            out.saved[0] = stats
-        } else {
-            f.pool.give(stats)
+            let mut stats = f.pool.take(2 * x.rows);
+            layer_forward(level, &mut out.data, &mut stats, &x.data, gain, bias);
+            out.saved[0] = stats;
+            return out;
         }
+        let how = Rows { scratch: 2 * x.rows, ..Rows::cheap(x.data.len(), cols) };
+        f.rows_with(
+            &mut out.data,
+            how,
+            |row| row,
+            |rows, y, stats| {
+                layer_forward(level, y, stats, &x.data[rows.start * cols..rows.end * cols], gain, bias);
+            },
+        );
         out
     }
 
@@ -163,13 +172,22 @@ impl RmsNorm {
     pub fn forward(self, f: &mut Forward<'_>) -> Value {
         let (x, gain) = checked(f, self.x, self.gain);
         let mut out = f.output(x.rows, x.cols, true);
-        let mut stats = f.pool.take(x.rows);
-        rms_forward(f.level, &mut out.data, &mut stats, &x.data, gain);
+        let (cols, level) = (x.cols, f.level);
         if f.training {
-            out.saved[0] = stats
-        } else {
-            f.pool.give(stats)
+            let mut stats = f.pool.take(x.rows);
+            rms_forward(level, &mut out.data, &mut stats, &x.data, gain);
+            out.saved[0] = stats;
+            return out;
         }
+        let how = Rows { scratch: x.rows, ..Rows::cheap(x.data.len(), cols) };
+        f.rows_with(
+            &mut out.data,
+            how,
+            |row| row,
+            |rows, y, stats| {
+                rms_forward(level, y, stats, &x.data[rows.start * cols..rows.end * cols], gain);
+            },
+        );
         out
     }
 

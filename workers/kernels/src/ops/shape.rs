@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::buffer::Buffer;
 use crate::cpu::elementwise::add_to;
-use crate::graph::{Backward, Forward, Value, Var};
+use crate::graph::{Backward, Forward, Rows, Value, Var};
 
 /// Columns side by side. Saved: 0 the parts.
 #[derive(Clone, Copy, Debug)]
@@ -78,12 +78,16 @@ impl Stack {
         let rows = parts.iter().map(|&p| f.value(p).rows).sum();
         let needs_grad = parts.iter().any(|&p| f.value(p).needs_grad);
         let mut out = f.output(rows, cols, needs_grad);
-        let mut start = 0;
-        for &part in parts {
-            let x = f.value(part);
-            out.data[start..start + x.data.len()].copy_from_slice(&x.data);
-            start += x.data.len();
-        }
+        let values = f.values;
+        f.rows(&mut out.data, Rows::cheap(rows * cols, cols), 1, |range, out| {
+            let (mut start, mut out) = (0, out);
+            for x in parts.iter().map(|part| &values[part.0]) {
+                let (first, end) = (range.start.clamp(start, start + x.rows), range.end.clamp(start, start + x.rows));
+                let (to, rest) = out.split_at_mut((end - first) * cols);
+                to.copy_from_slice(&x.data[(first - start) * cols..(end - start) * cols]);
+                (start, out) = (start + x.rows, rest);
+            }
+        });
         save_parts(f, &mut out, parts);
         out
     }

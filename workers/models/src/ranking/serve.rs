@@ -5,8 +5,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use recmesh_contract::{Class, Failure, ItemIndex, Rank, RankQuery, reason};
-use recmesh_kernels::{Packed, Tape, Workspace};
+use recmesh_contract::{Class, Failure, ItemIndex, Rank, RankQuery, Threads, reason};
+use recmesh_kernels::{Packed, Tape, Team, Workspace};
 
 use super::{
     interactions::{self, Asker, InteractionMmoe},
@@ -186,6 +186,12 @@ impl Rank for InteractionRanker {
 
     fn fork(&self) -> Box<dyn Rank> {
         Box::new(Self::over(Arc::clone(&self.model), Arc::clone(&self.packed), Arc::clone(&self.tasks)))
+    }
+
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        let team = Arc::new(Team::new(threads.count, &threads.cores));
+        self.workspace = Workspace::with_team(Arc::clone(&team));
+        team.threads()
     }
 }
 

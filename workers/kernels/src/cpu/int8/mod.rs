@@ -31,7 +31,7 @@ mod sums;
 
 use super::Isa;
 use super::level::{Fused, Level, Plain};
-use super::panels::{Columns, PANEL, Place, Then, finish};
+use super::panels::{Columns, Out, PANEL, Place, Then, finish};
 use crate::buffer::Buffer;
 use dot::{Dot, Kind};
 use sums::{MOST, Portable, STEP, Span, Tile, Tiling};
@@ -87,6 +87,11 @@ impl Panels {
         self.columns.width()
     }
 
+    /// Products of a row: gates count.
+    pub fn outputs(&self) -> usize {
+        self.columns.outputs()
+    }
+
     /// Columns of `x`.
     pub fn depth(&self) -> usize {
         self.depth
@@ -111,6 +116,11 @@ impl Panels {
 /// Steps of a depth with those that are zero.
 fn padded(depth: usize) -> usize {
     depth.div_ceil(STEP).next_multiple_of(STEPS)
+}
+
+/// The row at or before this one with which a tile may begin: where products are best cut.
+pub(crate) fn tile_of(row: usize) -> usize {
+    row / sums::MOST * sums::MOST
 }
 
 /// All rows with all panels.
@@ -153,7 +163,8 @@ unsafe fn body<T: Tiling, S: Isa>(
                 };
                 // SAFETY: that many rows were coded, the panel is whole, and the rest is promised.
                 let done = unsafe { T::strip(&mut tile, span, rows - row) };
-                finish::<S>(&mut tile.0[..done], at, top + row, out);
+                // SAFETY: `out` is borrowed exclusively and holds these rows.
+                unsafe { finish::<S>(&mut tile.0[..done], at, top + row, Out(out.as_mut_ptr())) };
                 row += done;
             }
         }

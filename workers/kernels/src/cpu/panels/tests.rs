@@ -51,6 +51,24 @@ fn a_row_gives_the_same_beside_any_others() {
     }
 }
 
+#[test]
+fn parts_of_a_product_cover_it_once() {
+    for rows in [1, 2, 11, 12, 13, 50, 128, 1000] {
+        for panels in [1, 2, 3, 4, 31, 32] {
+            for threads in 1..5 {
+                let cut = Cut::new(rows, panels, threads);
+                let mut seen = vec![0; rows * panels];
+                for Part { rows, panels: some } in (0..cut.pieces()).map(|piece| cut.part(piece)) {
+                    for row in rows.0..rows.1 {
+                        seen[row * panels..][some.0..some.1].iter_mut().for_each(|seen| *seen += 1);
+                    }
+                }
+                assert!(seen.iter().all(|&seen| seen == 1), "{rows} rows, {panels} panels, {threads} threads");
+            }
+        }
+    }
+}
+
 /// What follows a product is, in bits, what the loops of its own would make of it.
 #[test]
 fn what_follows_is_what_single_steps_give() {

@@ -4,6 +4,8 @@
 //! start at the same key, such as a causal sequence or the beams of a request: its keys are packed (transposed) once a
 //! group, so that scores are computed across keys without horizontal sums.
 
+use std::ops::Range;
+
 use super::single::attend;
 use super::tiles::{
     PANEL, QUERIES, Strided, StridedMut, gather, normalise, normalise_back, pack, product, scores, update,
@@ -78,9 +80,24 @@ pub(super) struct Gradients<'a> {
 }
 
 /// Floats of scratch.
+#[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub packed: usize,
     pub scores: usize,
+}
+
+impl Sizes {
+    /// What going forward needs.
+    pub fn all(self) -> usize {
+        2 * self.packed + self.scores
+    }
+
+    /// Memory of that size, cut.
+    pub fn cut(self, memory: &mut [f32]) -> Scratch<'_> {
+        let (packed, rest) = memory.split_at_mut(self.packed);
+        let (more, scores) = rest.split_at_mut(self.packed);
+        Scratch { packed, scores, more }
+    }
 }
 
 pub(super) fn scratch_sizes(p: &Problem<'_>) -> Sizes {
@@ -115,6 +132,26 @@ struct Head<'a> {
 }
 
 impl<'a> Problem<'a> {
+    /// The same for some of the queries.
+    pub fn some(&self, queries: Range<usize>) -> Self {
+        let cols = self.heads * self.width;
+        let bias = self.bias.map(|bias| Bias { query: &bias.query[queries.clone()], ..bias });
+        let (q, spans) =
+            (&self.q[queries.start * cols..queries.end * cols], &self.spans[2 * queries.start..2 * queries.end]);
+        Self { q, spans, bias, ..*self }
+    }
+
+    /// Where queries may be split, at this one or before it, so that each gives the same in bits: whole blocks of a run,
+    /// and never one query alone, which goes another way than several.
+    pub fn edge(&self, query: usize) -> usize {
+        let start = |query: usize| self.spans[2 * query];
+        let before = (0..query).rev().take_while(|&other| start(other) == start(query)).count();
+        let after = (query..self.spans.len() / 2).take_while(|&other| start(other) == start(query)).count();
+        let (first, own) = (query - before, before / QUERIES * QUERIES);
+        let alone = own > 0 && before - own + after == 1;
+        first + if alone { own - QUERIES } else { own }
+    }
+
     fn span(&self, query: usize) -> (usize, usize) {
         let (start, end) = (self.spans[2 * query] as usize, self.spans[2 * query + 1] as usize);
         (start, end - start)

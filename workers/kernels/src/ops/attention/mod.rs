@@ -14,8 +14,11 @@ mod tiles;
 
 use crate::ParamId;
 use crate::buffer::Buffer;
-use crate::graph::{Backward, Forward, Value, Var};
+use crate::graph::{Amount, Backward, Forward, Rows, Value, Var};
 use kernels::{Bias, Gradients, Problem, Scratch, backward_all, forward_all, scratch_sizes};
+
+/// What a query costs besides its keys, in keys.
+const QUERY: usize = 8;
 
 /// Key/value rows `start..end` that a query row sees. Empty spans give a zero row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,16 +103,12 @@ impl Attend {
         });
         let mut out = f.output(values[0].rows, values[0].cols, true);
         let problem = self.problem(values, spans.words(), bias);
-        let mut probabilities = f.pool.take(if f.training { self.heads * seen } else { 0 });
-        let sizes = scratch_sizes(&problem);
-        let (mut packed, mut more) = (f.pool.take(sizes.packed), f.pool.take(sizes.packed));
-        let mut scores = f.pool.take(sizes.scores);
-        let scratch = Scratch { packed: &mut packed, scores: &mut scores, more: &mut more };
-        forward_all(f.level, problem, scratch, &mut out.data, &mut probabilities);
-        for buffer in [packed, more, scores] {
-            f.pool.give(buffer);
-        }
+        let (sizes, level) = (scratch_sizes(&problem), f.level);
         if f.training {
+            let mut probabilities = f.pool.take(self.heads * seen);
+            let mut memory = f.pool.take(sizes.all());
+            forward_all(level, problem, sizes.cut(&mut memory), &mut out.data, &mut probabilities);
+            f.pool.give(memory);
             let mut positions = Buffer::default();
             if let Some(bias) = how.bias {
                 positions = f.pool.take(bias.query.len() + bias.key.len());
@@ -118,6 +117,16 @@ impl Attend {
             }
             out.saved = [probabilities, spans, positions];
         } else {
+            let amount = Amount::Products(2 * (seen + QUERY * values[0].rows) * values[0].cols);
+            let how = Rows { amount, width: values[0].cols, scratch: sizes.all() };
+            f.rows_with(
+                &mut out.data,
+                how,
+                |row| problem.edge(row),
+                |rows, out, memory| {
+                    forward_all(level, problem.some(rows), sizes.cut(memory), out, &mut []);
+                },
+            );
             f.pool.give(spans);
         }
         out

@@ -2,7 +2,7 @@
 
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64Mcg;
-use recmesh_contract::{Class, Rank, RankQuery};
+use recmesh_contract::{Class, Rank, RankQuery, Threads};
 use recmesh_kernels::{Tape, Workspace};
 
 use super::{super::*, categorical, features, naive, numeric, params};
@@ -125,6 +125,11 @@ fn shared_user_side_equals_recomputing_it() {
     let mut ranker = model.ranker();
     let together = ranker.rank(&queries).unwrap();
     assert_eq!(together, ranker.fork().rank(&queries).unwrap());
+    for count in 2..4 {
+        let mut shared = ranker.fork();
+        assert_eq!(shared.set_threads(&Threads { count, cores: Vec::new() }), count);
+        assert_eq!(together, shared.rank(&queries).unwrap(), "{count} threads");
+    }
     for (found, wanted) in together.iter().zip(&alone) {
         assert_eq!(found.len(), candidates.len() * 2);
         for (i, score) in found.iter().enumerate() {

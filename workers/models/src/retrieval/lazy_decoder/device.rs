@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use recmesh_contract::{Candidate, DeviceWork, Failure, ItemIndex, Query, Recommend, Ties};
+use recmesh_contract::{Candidate, DeviceWork, Failure, ItemIndex, Query, Recommend, Threads, Ties};
 use recmesh_kernels::cuda::{
     Blas, CudaError, Decoder, DecoderWeights, Device, Engine, Found, GemmTable, Given, Graphs, Map, Norm, Precision,
     Request, Shape, Source, TrieLevel, TrieLevels, Walk,
@@ -204,6 +204,11 @@ impl Recommend for DeviceServer {
 
     fn fork(&self) -> Box<dyn Recommend> {
         Box::new(self.another())
+    }
+
+    /// For contexts, and what the device does not answer.
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        self.cpu.set_threads(threads)
     }
 
     fn device(&self) -> DeviceWork {

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend};
-use recmesh_kernels::{Packed, Span, Tape, Var, Workspace};
+use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend, Threads};
+use recmesh_kernels::{Packed, Span, Tape, Team, Var, Workspace};
 
 use super::super::pass::rows_per_pass;
 use super::super::sequence::newest;
@@ -368,6 +368,13 @@ impl Recommend for Server {
 
     fn fork(&self) -> Box<dyn Recommend> {
         Box::new(self.another())
+    }
+
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        let team = Arc::new(Team::new(threads.count, &threads.cores));
+        self.workspace = Workspace::with_team(Arc::clone(&team));
+        self.scratch = Workspace::with_team(Arc::clone(&team));
+        team.threads()
     }
 
     fn illegal(&self) -> u64 {

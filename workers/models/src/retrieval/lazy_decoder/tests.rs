@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{self, Decode};
-use recmesh_contract::{Candidate, Mask, Query, Recommend, Ties};
+use recmesh_contract::{Candidate, Mask, Query, Recommend, Threads, Ties};
 use recmesh_kernels::{Span, Tape, Workspace};
 
 use super::super::{Popularity, SequenceExample, item_vectors, load};
@@ -359,4 +359,23 @@ fn a_planted_rule_is_learned_and_no_rule_is_not() {
     assert!(lazy > 0.6 && popular < 0.25, "planted: {lazy} against {popular}");
     let (lazy, _) = gain(&broken);
     assert!(lazy < 0.25, "shuffled: {lazy}");
+}
+
+#[test]
+fn answers_are_the_same_on_any_number_of_threads() {
+    let config = config::LazyDecoder { d_model: 64, context_length: 30, ..config() };
+    let mut server = stirred(&config, grid(8, 8)).server();
+    let histories: Vec<Vec<u32>> =
+        (0..5).map(|user| (0..7 * user + 1).map(|at| (at * 5 + user) % 64).collect()).collect();
+    let all: Vec<Query<'_>> = histories.iter().map(|history| query(history, 10)).collect();
+    for queries in [&all[..], &all[4..]] {
+        let wanted = server.recommend(queries).unwrap();
+        for count in 1..5 {
+            let mut shared = server.another();
+            assert_eq!(shared.set_threads(&Threads { count, cores: Vec::new() }), count);
+            for _ in 0..2 {
+                assert_eq!(shared.recommend(queries).unwrap(), wanted, "{count} threads");
+            }
+        }
+    }
 }

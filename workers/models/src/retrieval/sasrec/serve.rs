@@ -11,9 +11,9 @@
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend};
+use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend, Threads};
 use recmesh_kernels::topk::{Scan, TopK};
-use recmesh_kernels::{Packed, Tape, Workspace};
+use recmesh_kernels::{Packed, Tape, Team, Workspace};
 
 use super::super::sequence::newest;
 use super::model::{Rows, SasRec, Sequences};
@@ -122,6 +122,12 @@ impl Recommend for Server {
 
     fn fork(&self) -> Box<dyn Recommend> {
         Box::new(Self::with(self.model.clone(), Arc::clone(&self.packed), self.catalog.clone()))
+    }
+
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        let team = Arc::new(Team::new(threads.count, &threads.cores));
+        self.workspace = Workspace::with_team(Arc::clone(&team));
+        team.threads()
     }
 }
 

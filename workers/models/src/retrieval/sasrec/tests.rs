@@ -1,7 +1,7 @@
 //! SASRec: answers do not depend on the batch or on a saved copy, and a planted rule is learned.
 
 use recmesh_contract::config::{self, SampledSoftmax, SoftmaxLoss};
-use recmesh_contract::{Candidate, Mask, Query};
+use recmesh_contract::{Candidate, Mask, Query, Threads};
 use recmesh_kernels::{Tape, Workspace};
 
 use super::super::{Popularity, SequenceExample, item_vectors, load};
@@ -38,6 +38,25 @@ fn a_batch_answers_like_single_queries() {
         close(answer, &model.fork().recommend(&[*query]).unwrap()[0]);
     }
     assert_ne!(batch[1][0].score, batch[2][0].score);
+}
+
+#[test]
+fn answers_are_the_same_on_any_number_of_threads() {
+    let config = config::SasRec { dim: 64, max_length: 50, ..config() };
+    let mut model = SasRec::new(&config, 900, 3).unwrap().recommender();
+    let history = |user: u32| (0..user % 60).map(|at| (at * 131 + user * 57) % 1000).collect();
+    let histories: Vec<Vec<u32>> = (0..130).map(history).collect();
+    let all: Vec<_> = histories.iter().map(|history| query(history, 20)).collect();
+    for queries in [&all[..], &all[49..50], &all[40..55], &all[..1], &[]] {
+        let wanted = model.recommend(queries).unwrap();
+        for count in 1..5 {
+            let mut shared = model.fork();
+            assert_eq!(shared.set_threads(&Threads { count, cores: Vec::new() }), count);
+            for _ in 0..2 {
+                assert_eq!(shared.recommend(queries).unwrap(), wanted, "{count} threads");
+            }
+        }
+    }
 }
 
 #[test]
