@@ -3,7 +3,7 @@
 //! Engines know models and the catalog, never queues, threads or deadlines. A panic inside [`Engine::run`] costs the
 //! batch it computed; the worker then puts a fresh fork in its place.
 
-use recmesh_contract::{Class, DeviceWork, Done, Failure, Work, reason};
+use recmesh_contract::{Class, DeviceWork, Done, Failure, Threads, Work, reason};
 
 /// Computes batches on one thread.
 pub(crate) trait Engine: Send {
@@ -12,6 +12,12 @@ pub(crate) trait Engine: Send {
 
     /// Another engine over the same weights, with scratch memory of its own.
     fn fork(&self) -> Box<dyn Engine>;
+
+    /// Shares the work of a batch among threads from now on; gives how many there are. Called on the engine's thread.
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        let _ = threads;
+        1
+    }
 
     /// What a device has done so far.
     fn device(&self) -> DeviceWork {

@@ -5,8 +5,8 @@
 //!                  │ full or draining: refused at once            one arbiter = one OS thread = one engine
 //! ```
 //!
-//! An engine computes on its own thread and never on the HTTP runtime. A panic costs one batch: callers get a
-//! failure with a class, the engine is replaced, the next request succeeds.
+//! An engine computes on its own thread, with `threads` above 1 on others that it owns, too, and never on the HTTP runtime.
+//! A panic costs one batch: callers get a failure with a class, the engine is replaced, the next request succeeds.
 
 mod batcher;
 mod engine;

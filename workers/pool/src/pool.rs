@@ -8,7 +8,8 @@
 //! ## Stopped
 //! Threads are joined.
 //!
-//! One system thread a pool and one arbiter, which is one OS thread, an engine. Only addresses cross to other threads.
+//! One system thread a pool and one arbiter, which is one OS thread, an engine. Only addresses cross to other threads. An
+//! engine of several threads starts and ends its others itself; they are bound to cores where the process has its own.
 
 use std::{
     io,
@@ -23,9 +24,10 @@ use std::{
 
 use actix::{Actor, Addr, Arbiter, System};
 use recmesh_contract::{
-    Call, Failure, Name, Quantized, Stage, Work,
+    Call, Failure, Name, Quantized, Stage, Threads, Work,
     config::{PoolConfig, PoolParams},
 };
+use recmesh_kernels::Lease;
 use recmesh_models::retrieval::ServesFrom;
 use recmesh_store::Store;
 use recmesh_telemetry::{PoolMetrics, PoolRecorder};
@@ -51,6 +53,8 @@ pub struct Pool {
     from: Option<(ServesFrom, String)>,
     system: System,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Cores of the engines' threads.
+    _cores: Lease,
 }
 
 impl Pool {
@@ -83,14 +87,28 @@ impl Pool {
         metrics: &PoolMetrics,
     ) -> Result<Self, PoolError> {
         let recorder = metrics.of(name.as_str());
-        let workers = (0..params.engines.max(1)).map(|_| (engine.fork(), recorder.clone())).collect();
+        let (engines, count) = (params.engines.max(1) as usize, params.threads.max(1) as usize);
+        // An engine of one thread goes wherever the system has room.
+        let cores = if count > 1 { Lease::take(engines * count) } else { Lease::default() };
+        let threads = |engine: usize| {
+            let cores = cores.cores().get(engine * count..(engine + 1) * count).unwrap_or_default().to_vec();
+            Threads { count, cores }
+        };
+        let workers = (0..engines).map(|at| (engine.fork(), threads(at), recorder.clone())).collect();
         let (system, thread, addresses) =
             start_threads(&name, params, workers).map_err(|source| PoolError::Thread { pool: name.clone(), source })?;
         let gate = || Gate::new(params.queue.max(1) as usize, recorder.clone());
         let lines = addresses.into_iter().map(|address| Line { address, gate: gate() }).collect();
         let handle =
             Handle { name, lines, warm: AtomicBool::new(false), next: AtomicUsize::new(0), recorder: recorder.clone() };
-        Ok(Self { handle: Arc::new(handle), warm_up, from: None, system, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            handle: Arc::new(handle),
+            warm_up,
+            from: None,
+            system,
+            thread: Mutex::new(Some(thread)),
+            _cores: cores,
+        })
     }
 
     /// The stage that callers hold; it outlives the pool and then refuses.
@@ -151,12 +169,14 @@ impl Drop for Pool {
 }
 
 type Started = (System, Vec<Addr<Worker>>);
+/// What a worker is made of.
+type Ready = (Box<dyn Engine>, Threads, PoolRecorder);
 
 /// Starts the system's thread and an arbiter for each worker.
 fn start_threads(
     name: &Name,
     params: &PoolParams,
-    workers: Vec<(Box<dyn Engine>, PoolRecorder)>,
+    workers: Vec<Ready>,
 ) -> io::Result<(System, thread::JoinHandle<()>, Vec<Addr<Worker>>)> {
     let (sender, started) = mpsc::channel::<io::Result<Started>>();
     let params = params.clone();
@@ -164,11 +184,11 @@ fn start_threads(
         let runner = System::new();
         let system = System::current();
         let mut arbiters = Vec::new();
-        let mut start = |(engine, recorder)| {
+        let mut start = |ready| {
             let arbiter = Arbiter::try_new()?;
             let handle = arbiter.handle();
             arbiters.push(arbiter);
-            io::Result::Ok(start_worker(&handle, &params, engine, recorder))
+            io::Result::Ok(start_worker(&handle, &params, ready))
         };
         let addresses: io::Result<Vec<_>> = workers.into_iter().map(&mut start).collect();
         if addresses.is_err() {
@@ -196,8 +216,7 @@ fn start_threads(
 fn start_worker(
     arbiter: &actix::ArbiterHandle,
     params: &PoolParams,
-    engine: Box<dyn Engine>,
-    recorder: PoolRecorder,
+    (engine, threads, recorder): Ready,
 ) -> Addr<Worker> {
     let queue = params.queue.max(1) as usize;
     // A batch larger than the queue could never fill up.
@@ -206,6 +225,6 @@ fn start_worker(
         // One more than the gate lets in, so that the gate alone decides: a mailbox at its bound also holds the sender
         // back for one message after it has room again.
         ctx.set_mailbox_capacity(queue + 1);
-        Worker::new(engine, batcher, recorder)
+        Worker::new(engine, threads, batcher, recorder)
     })
 }

@@ -7,12 +7,14 @@ use std::{
     future::Future,
     pin::pin,
     sync::{Arc, Mutex, mpsc},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, future::join_all};
 use recmesh_contract::{
-    Call, Class, Context, DeviceWork, Done, Failure, Millis, Name, Reply, Request, Work, config::PoolParams, reason,
+    Call, Class, Context, DeviceWork, Done, Failure, Millis, Name, Reply, Request, Threads, Work, config::PoolParams,
+    reason,
 };
 use recmesh_telemetry::Telemetry;
 
@@ -28,6 +30,8 @@ const WARM_UP: usize = 1000;
 struct Shared {
     /// The numbers of the requests of every batch.
     batches: Mutex<Vec<Vec<usize>>>,
+    /// For every engine that was given threads: how many, how many cores, and on which thread.
+    threads: Mutex<Vec<(usize, usize, ThreadId)>>,
     entered: tokio::sync::mpsc::UnboundedSender<()>,
     /// A message lets one batch through; once the sender is dropped all pass.
     release: Mutex<Option<Arc<Mutex<mpsc::Receiver<()>>>>>,
@@ -56,6 +60,12 @@ impl Engine for Fake {
 
     fn fork(&self) -> Box<dyn Engine> {
         Box::new(Self { shared: Arc::clone(&self.shared), ran: 0 })
+    }
+
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        let given = (threads.count, threads.cores.len(), thread::current().id());
+        self.shared.threads.lock().unwrap().push(given);
+        threads.count
     }
 
     fn device(&self) -> DeviceWork {
@@ -87,12 +97,17 @@ struct Bench {
 }
 
 fn bench(engines: u32, max_batch: u32, queue: u32) -> Bench {
-    let (sender, entered) = tokio::sync::mpsc::unbounded_channel();
-    let shared = Arc::new(Shared { batches: Mutex::default(), entered: sender, release: Mutex::default() });
-    let telemetry = Telemetry::new();
     let params = PoolParams { engines, max_batch, max_batch_age: Millis(0), queue, ..PoolParams::default() };
+    bench_of(&params)
+}
+
+fn bench_of(params: &PoolParams) -> Bench {
+    let (sender, entered) = tokio::sync::mpsc::unbounded_channel();
+    let (batches, threads, release) = Default::default();
+    let shared = Arc::new(Shared { batches, threads, entered: sender, release });
+    let telemetry = Telemetry::new();
     let fake = Box::new(Fake { shared: Arc::clone(&shared), ran: 0 });
-    let pool = Pool::over(Name::new("p").unwrap(), &params, fake, work(WARM_UP), telemetry.pool()).unwrap();
+    let pool = Pool::over(Name::new("p").unwrap(), params, fake, work(WARM_UP), telemetry.pool()).unwrap();
     Bench { pool, shared, entered, telemetry }
 }
 
@@ -218,6 +233,32 @@ async fn a_panic_fails_its_batch_and_the_next_request_succeeds() {
     for (name, times) in [("graph_launches", 6), ("eager", 4), ("declined", 2)] {
         assert!(bench.shows(&format!("recmesh_device_{name}_total{{pool=\"p\"}} {times}")));
     }
+}
+
+#[tokio::test]
+async fn every_engine_gets_threads_of_its_own_and_its_replacement_too() {
+    let bench = bench_of(&PoolParams { engines: 2, threads: 3, ..PoolParams::default() });
+    bench.pool.warm_up().await.unwrap();
+    let given = || bench.shared.threads.lock().unwrap().clone();
+    let before = given();
+    assert_eq!(before.len(), 2);
+    assert!(before.iter().all(|&(count, cores, _)| count == 3 && (cores == 0 || cores == 3)), "{before:?}");
+    assert!(before[0].2 != before[1].2, "each on its engine's thread");
+    assert_eq!(got(bench.ask(PANICS).await), Err((Class::Internal, reason::PANIC)));
+    // One of two goes to the engine that broke.
+    for number in [1, 2] {
+        assert_eq!(got(bench.ask(number).await), Ok(number));
+    }
+    let after = given();
+    assert_eq!(after.len(), 3);
+    assert!(after[2].0 == 3 && before.contains(&after[2]), "on the thread of the one that broke, as many: {after:?}");
+}
+
+#[tokio::test]
+async fn an_engine_of_one_thread_is_given_none() {
+    let bench = bench(2, 1, 64);
+    bench.pool.warm_up().await.unwrap();
+    assert!(bench.shared.threads.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! Requests go from the mailbox to the batcher until the batch is full or its oldest has waited long enough.
 //! ## Computing => (Idle, Collecting)
 //! The thread computes and takes no message. Who arrives waits in the mailbox and makes the next batch. A panic fails
-//! this batch; the engine is replaced by a fork of one that has never run.
+//! this batch; the engine is replaced by a fork of one that has never run, with threads of its own like the first.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +14,7 @@ use std::{
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, fut};
-use recmesh_contract::{Class, DeviceWork, Done, Failure, Work, reason};
+use recmesh_contract::{Class, DeviceWork, Done, Failure, Threads, Work, reason};
 use recmesh_telemetry::PoolRecorder;
 
 use crate::{
@@ -28,6 +28,7 @@ pub(crate) struct Worker {
     pristine: Box<dyn Engine>,
     /// `None` after a panic, until the next batch.
     engine: Option<Box<dyn Engine>>,
+    threads: Threads,
     batcher: Batcher,
     alarm: Option<SpawnHandle>,
     illegal: u64,
@@ -36,9 +37,11 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(pristine: Box<dyn Engine>, batcher: Batcher, recorder: PoolRecorder) -> Self {
-        let engine = Some(pristine.fork());
-        Self { pristine, engine, batcher, alarm: None, illegal: 0, device: DeviceWork::default(), recorder }
+    /// To be called on the engine's thread.
+    pub(crate) fn new(pristine: Box<dyn Engine>, threads: Threads, batcher: Batcher, recorder: PoolRecorder) -> Self {
+        let engine = Some(fresh(&*pristine, &threads));
+        let (alarm, illegal, device) = (None, 0, DeviceWork::default());
+        Self { pristine, engine, threads, batcher, alarm, illegal, device, recorder }
     }
 
     /// Sees to it that the batch that is open now closes.
@@ -111,13 +114,13 @@ impl Worker {
 
     /// Runs the engine; a panic is caught, counted and answered by a fresh engine next time.
     fn run(&mut self, work: Vec<Work>) -> Result<Vec<Result<Done, Failure>>, Failure> {
-        let Self { pristine, engine, recorder, illegal, device, .. } = self;
+        let Self { pristine, engine, threads, recorder, illegal, device, .. } = self;
         // Nothing a panic leaves behind is looked at again: the engine is dropped.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut running = engine.take().unwrap_or_else(|| {
                 recorder.restarts.inc();
                 (*illegal, *device) = (0, DeviceWork::default());
-                pristine.fork()
+                fresh(&**pristine, threads)
             });
             let answers = running.run(work);
             let seen = running.illegal();
@@ -135,6 +138,18 @@ impl Worker {
             Failure::new(Class::Internal, reason::PANIC, text)
         })
     }
+}
+
+/// An engine that has not run, with its threads.
+fn fresh(pristine: &dyn Engine, threads: &Threads) -> Box<dyn Engine> {
+    let mut engine = pristine.fork();
+    if threads.count > 1 {
+        let count = engine.set_threads(threads);
+        if count < threads.count {
+            tracing::warn!(asked = threads.count, count, "an engine computes on fewer threads than asked for");
+        }
+    }
+    engine
 }
 
 /// Counts what a device did since it was asked last, and says once what is wrong with it.

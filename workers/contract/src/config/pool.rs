@@ -11,10 +11,18 @@ use crate::{ArtifactId, Millis, Name, Release};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PoolParams {
-    /// Engine threads, each with its own scratch memory over shared weights.
+    /// Engines, each with a thread and scratch memory of its own over shared weights: so many batches are computed at
+    /// once.
     #[serde(default = "defaults::engines")]
     #[schemars(range(min = 1, max = 256))]
     pub engines: u32,
+    /// Threads of each engine, its own included, that share the work of a batch: lazy decoders and SASRecs share their
+    /// operations, ranking models batches of 2,048 candidates; counting models compute on one. Answers are the same for any
+    /// number. More engines give more answers a second; more threads answer one request sooner. They are bound to cores
+    /// where the process has as many of its own.
+    #[serde(default = "defaults::threads")]
+    #[schemars(range(min = 1, max = 64))]
+    pub threads: u32,
     /// Most requests computed together.
     #[serde(default = "defaults::batch")]
     #[schemars(range(min = 1, max = 4096))]
@@ -50,6 +58,7 @@ impl Default for PoolParams {
     fn default() -> Self {
         Self {
             engines: defaults::engines(),
+            threads: defaults::threads(),
             max_batch: defaults::batch(),
             max_batch_age: defaults::age(),
             queue: defaults::queue(),
@@ -178,6 +187,9 @@ mod defaults {
     use crate::Millis;
 
     pub fn engines() -> u32 {
+        1
+    }
+    pub fn threads() -> u32 {
         1
     }
     pub fn batch() -> u32 {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::{Candidate, Class, Done, Failure, Finish, ItemIndex, Rank, RankQuery, Work, reason};
+use recmesh_contract::{Candidate, Class, Done, Failure, Finish, ItemIndex, Rank, RankQuery, Threads, Work, reason};
 use recmesh_models::ranking::policy;
 
 use super::describe::describe;
@@ -86,5 +86,9 @@ impl Engine for RankEngine {
 
     fn fork(&self) -> Box<dyn Engine> {
         Box::new(Self::new(self.model.fork(), Arc::clone(&self.catalog)))
+    }
+
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        self.model.set_threads(threads)
     }
 }

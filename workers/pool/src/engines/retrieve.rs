@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::{Class, DeviceWork, Done, Failure, Query, Recommend, Ties, Work, reason};
+use recmesh_contract::{Class, DeviceWork, Done, Failure, Query, Recommend, Threads, Ties, Work, reason};
 
 use super::describe::describe;
 use crate::engine::{Engine, wrong_work};
@@ -61,6 +61,10 @@ impl Engine for RetrieveEngine {
 
     fn fork(&self) -> Box<dyn Engine> {
         Box::new(Self { model: self.model.fork(), catalog: Arc::clone(&self.catalog) })
+    }
+
+    fn set_threads(&mut self, threads: &Threads) -> usize {
+        self.model.set_threads(threads)
     }
 
     fn device(&self) -> DeviceWork {
