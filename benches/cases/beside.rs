@@ -22,7 +22,7 @@ use recmesh_contract::config::{
     AdamW, Checkpoint, EarlyStopping, NoParams, Optimizer, Precision, Quantization, QuantizationFormat,
     SasRec as Config, Schedule, SoftmaxLoss, TrainingParams,
 };
-use recmesh_contract::{Candidate, ItemIndex, Progress, Query, Recommend, Reporter, Ties};
+use recmesh_contract::{Candidate, ItemIndex, Progress, Query, Recommend, Reporter, Threads, Ties};
 use recmesh_kernels::share;
 use recmesh_learning::{Run, train};
 use recmesh_models::quant::{Quantisable, quantised};
@@ -39,6 +39,20 @@ const K: usize = 10;
 /// Requests of a decoder's round.
 const REQUESTS: usize = 16;
 
+/// Engines that answer a round, and the threads of each.
+#[derive(Clone, Copy)]
+pub struct Crew {
+    engines: usize,
+    threads: usize,
+}
+
+/// One engine whose threads share every batch.
+const TOGETHER: Crew = Crew { engines: 1, threads: THREADS };
+/// Engines of one thread, each with its part of the requests.
+const APART: Crew = Crew { engines: THREADS, threads: 1 };
+/// One thread.
+const ALONE: Crew = Crew { engines: 1, threads: 1 };
+
 /// Runs the side named `what` until it has answered `count` lines.
 ///
 /// `number` is a share of dropout for a step, the width of the folder's vectors for a scan (0: random ones), the spread
@@ -52,18 +66,22 @@ pub fn run(what: &str, folder: &Path, count: usize, number: f64) -> Result<()> {
         "step-bf16" => steps(folder, count, number, Precision::Bf16),
         "product-1" => product::run(folder, count, 1),
         "product-2" => product::run(folder, count, 2),
-        "inference" => inference(folder, count, Numbers::Floats),
-        "inference-int8" => inference(folder, count, Numbers::Bytes),
+        "inference" => inference(folder, count, APART, Numbers::Floats),
+        "inference-int8" => inference(folder, count, APART, Numbers::Bytes),
+        "inference-together" => inference(folder, count, TOGETHER, Numbers::Floats),
         "scan" => scan::run(folder, count, number as usize, false),
         "scan-int8" => scan::run(folder, count, number as usize, true),
         "beam" => beam::run(folder, count, number as f32),
-        "decode" => decoder::run(folder, count, number as u32, REQUESTS, Numbers::Floats),
-        "decode-int8" => decoder::run(folder, count, number as u32, REQUESTS, Numbers::Bytes),
-        "decode-one" => decoder::run(folder, count, number as u32, 1, Numbers::Floats),
-        "decode-one-int8" => decoder::run(folder, count, number as u32, 1, Numbers::Bytes),
+        "decode" => decoder::run(folder, count, number as u32, REQUESTS, (APART, Numbers::Floats)),
+        "decode-int8" => decoder::run(folder, count, number as u32, REQUESTS, (APART, Numbers::Bytes)),
+        "decode-together" => decoder::run(folder, count, number as u32, REQUESTS, (TOGETHER, Numbers::Floats)),
+        "decode-one" => decoder::run(folder, count, number as u32, 1, (TOGETHER, Numbers::Floats)),
+        "decode-one-int8" => decoder::run(folder, count, number as u32, 1, (TOGETHER, Numbers::Bytes)),
+        "decode-one-thread" => decoder::run(folder, count, number as u32, 1, (ALONE, Numbers::Floats)),
         _ => bail!(
-            "no side is named {what}; there are step, step-bf16, product-1, product-2, inference, inference-int8, scan, \
-             scan-int8, beam, decode, decode-int8, decode-one and decode-one-int8"
+            "no side is named {what}; there are step, step-bf16, product-1, product-2, inference, inference-int8, \
+             inference-together, scan, scan-int8, beam, decode, decode-int8, decode-together, decode-one, decode-one-int8 \
+             and decode-one-thread"
         ),
     }
 }
@@ -178,10 +196,10 @@ fn steps(folder: &Path, count: usize, dropout: f64, precision: Precision) -> Res
 }
 
 /// The ten best of all items for 128 users.
-fn inference(folder: &Path, count: usize, numbers: Numbers) -> Result<()> {
+fn inference(folder: &Path, count: usize, crew: Crew, numbers: Numbers) -> Result<()> {
     let (model, examples) = written(folder, 0.0)?;
     let histories = examples.iter().map(|example| &example.items[1..]);
-    answer(&*numbers.of(model).recommender(), &queries(histories, K), count)
+    answer(&*numbers.of(model).recommender(), &queries(histories, K), count, crew)
 }
 
 /// Asks for the `k` best after each history.
@@ -189,21 +207,30 @@ fn queries<'a>(histories: impl Iterator<Item = &'a [ItemIndex]>, k: usize) -> Ve
     histories.map(|history| Query { history, exclude: &[], allowed: None, k, ties: Ties::ByIndex }).collect()
 }
 
-/// Rounds over all queries, each thread with a fork of the recommender and its share of them.
-fn answer(model: &dyn Recommend, queries: &[Query<'_>], count: usize) -> Result<()> {
-    let part = queries.len().div_ceil(THREADS);
+/// Rounds over all queries, each engine with a fork of the recommender and its share of them.
+fn answer(model: &dyn Recommend, queries: &[Query<'_>], count: usize, crew: Crew) -> Result<()> {
+    let part = queries.len().div_ceil(crew.engines);
     let mut forks: Vec<Box<dyn Recommend>> = queries.chunks(part).map(|_| model.fork()).collect();
+    if crew.threads > 1 {
+        let threads = Threads { count: crew.threads, cores: Vec::new() };
+        ensure!(
+            forks.iter_mut().all(|fork| fork.set_threads(&threads) == crew.threads),
+            "a thread could not be started"
+        );
+    }
     let mut answers: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); forks.len()];
     tell("ready")?;
     answer_lines(count, || {
         let pieces = forks.iter_mut().zip(queries.chunks(part)).zip(&mut answers).collect();
         let failed = Mutex::new(None);
-        share(THREADS, pieces, |((fork, queries), answer): ((&mut Box<dyn Recommend>, _), &mut Vec<_>)| {
-            match fork.recommend(queries) {
+        share(
+            crew.engines,
+            pieces,
+            |((fork, queries), answer): ((&mut Box<dyn Recommend>, _), &mut Vec<_>)| match fork.recommend(queries) {
                 Ok(found) => *answer = found,
                 Err(failure) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure),
-            }
-        });
+            },
+        );
         let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
         ensure!(failed.is_none(), "a recommender failed: {failed:?}");
         black_box(&answers);

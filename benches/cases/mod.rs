@@ -13,6 +13,7 @@ mod reading;
 mod search;
 mod service;
 mod softmax;
+mod team;
 mod training;
 
 use anyhow::Result;
@@ -31,6 +32,7 @@ const CASES: [(&str, Case); 10] = [
     ("attention", attention::run),
     ("quantised", quantised::run),
     ("optimizer", optimizer::run),
+    ("team", team::run),
     ("reading", reading::run),
     ("service", service::run),
 ];

@@ -1,8 +1,8 @@
 //! The lazy decoder's side: requests answered by beam search over a catalog of 18,000 items.
 //!
 //! In: a width of the beam, how many requests a round has. Out: in the folder the weights, the items' codes and the
-//! histories; per round the seconds of all requests, at the end what was found. One request runs on one thread; several
-//! are shared between two. Semantic IDs are all different, so that a leaf is an item.
+//! histories; per round the seconds of all requests, at the end what was found. Engines share the requests, an engine's
+//! threads the operations. Semantic IDs are all different, so that a leaf is an item.
 
 use std::collections::HashSet;
 use std::fs;
@@ -16,7 +16,7 @@ use recmesh_models::retrieval::LazyDecoder;
 use serde_json::json;
 
 use super::super::random::Random;
-use super::{K, Numbers, answer, queries};
+use super::{Crew, K, Numbers, answer, queries};
 
 const ITEMS: usize = 18_000;
 const CODES: usize = 256;
@@ -24,7 +24,7 @@ const LEVELS: usize = 3;
 const HISTORY: usize = 50;
 
 /// Rounds of `requests` requests at `beams` beams.
-pub fn run(folder: &Path, count: usize, beams: u32, requests: usize, numbers: Numbers) -> Result<()> {
+pub fn run(folder: &Path, count: usize, beams: u32, requests: usize, (crew, numbers): (Crew, Numbers)) -> Result<()> {
     let mut random = Random(10);
     let catalog = catalog(folder, &mut random)?;
     let histories: Vec<Vec<u32>> =
@@ -39,7 +39,7 @@ pub fn run(folder: &Path, count: usize, beams: u32, requests: usize, numbers: Nu
         "layers": config.layers, "contextLayers": config.context_layers, "kvLayers": config.kv_layers });
     fs::write(folder.join("batch.json"), serde_json::to_vec(&batch)?).context("writing the requests")?;
 
-    answer(&*numbers.of(model).recommender(), &queries(histories.iter().map(Vec::as_slice), k), count)
+    answer(&*numbers.of(model).recommender(), &queries(histories.iter().map(Vec::as_slice), k), count, crew)
 }
 
 fn catalog(folder: &Path, random: &mut Random) -> Result<Arc<Catalog>> {
