@@ -23,7 +23,7 @@ use crate::measure::Bench;
 type Case = fn(&mut Bench) -> Result<()>;
 
 /// Names are prefixes of the cases that a function runs.
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 11] = [
     ("catalog", catalog::run),
     ("search", search::run),
     ("training", training::run),
