@@ -90,7 +90,9 @@ impl Coded {
         let norm = x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         let left = |(&x, &code): (&f32, &i8)| (f64::from(x) - f64::from(scale) * f64::from(code)).powi(2);
         let error = x.iter().zip(&codes).map(left).sum::<f64>().sqrt();
-        Self { codes, scale, norm: (norm * UP) as f32, error: (error * UP) as f32 }
+        // Among denormals a rounding is more than `UP` makes up for.
+        let above = |exact: f64| ((exact * UP) as f32).next_up();
+        Self { codes, scale, norm: above(norm), error: above(error) }
     }
 }
 

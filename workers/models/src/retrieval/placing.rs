@@ -89,7 +89,7 @@ fn on_device(
         Err(error) => return Ok(Err(error.to_string())),
     };
     let model = quant::open(dir, LazyDecoder::load(dir, config, Arc::clone(catalog))?)?;
-    Ok(DeviceServer::open(&model, &device).map_err(|error| error.to_string()).map(|server| Placed {
+    Ok(DeviceServer::open(model, &device).map_err(|error| error.to_string()).map(|server| Placed {
         recommender: Box::new(server),
         from: ServesFrom::Cuda,
         why: format!("{} is device {}", device.name, device.ordinal),

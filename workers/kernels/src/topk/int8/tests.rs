@@ -52,6 +52,31 @@ fn few_rows_are_multiplied_in_f32() {
     assert!((200..20 * 60).contains(&exact), "{exact} rows for 20 queries");
 }
 
+/// Every row enters when it comes, so that those left behind are let go on the way.
+#[test]
+fn rows_that_get_ever_better_are_kept_to_the_last() {
+    let (rows, dim) = (3 * MOST, 8);
+    let mut table = numbers(rows * dim, 1);
+    for (row, x) in table.chunks_exact_mut(dim).enumerate() {
+        x.iter_mut().for_each(|x| *x = 0.001 * *x + row as f32);
+    }
+    agree(&vec![1.0; 2 * dim], &table, dim, 10, &|_, row| row.is_multiple_of(3));
+}
+
+/// A row and its error of one denormal each, whose rounding to f32 must not lose the row.
+#[test]
+fn denormal_rows_have_bounds_that_hold() {
+    let least = f32::from_bits(1);
+    let (table, query) = (vec![least; 2], vec![1e30; 2]);
+    let product = 2.0 * 1e30 * least;
+    for below in [product.next_down(), product * 0.9, product * 0.75] {
+        let mut found = vec![TopK::new(1, TieOrder::ByIndex)];
+        found[0].push(below, 900);
+        Int8Table::new(&table, 2).offer(&query, &table, &mut found, &|_, _| false);
+        assert_eq!(found.remove(0).into_sorted()[0].1, 0, "{below}");
+    }
+}
+
 #[test]
 fn rows_of_very_different_sizes_keep_their_places() {
     let (rows, dim) = (500, 16);

@@ -98,17 +98,17 @@ impl DeviceServer {
     ///
     /// # Errors
     /// With one sentence about what has no kernel or what the device refused.
-    pub fn open(model: &LazyDecoder, device: &Device) -> Result<Self, CudaError> {
+    pub fn open(model: LazyDecoder, device: &Device) -> Result<Self, CudaError> {
         let shape = model.device_shape();
         shape.check()?;
         let masks = Masks::new(&model.catalog);
-        let trie = trie(model, &masks);
+        let trie = trie(&model, &masks);
         let engine = Engine::open(device)?;
-        let weights = Arc::new(DecoderWeights::new(&engine, &shape, &trie, &mut Trained(model))?);
+        let weights = Arc::new(DecoderWeights::new(&engine, &shape, &trie, &mut Trained(&model))?);
         let first = Running::new(engine.fork()?, &weights, GemmTable::default())?;
         let products = first.decoder.chosen().clone();
         let shared = Arc::new(Shared { engine, weights, products, spare: Mutex::new(Some(first)) });
-        Ok(Self::over(Server::new(model.clone()), shared, masks))
+        Ok(Self::over(Server::new(model), shared, masks))
     }
 
     fn over(cpu: Server, shared: Arc<Shared>, masks: Masks) -> Self {
@@ -197,6 +197,14 @@ impl Recommend for DeviceServer {
                 }
             }
             self.work.declined += 1;
+            let beams = self.shared.weights.shape().beams;
+            if query.k > beams && self.work.trouble.is_none() {
+                // A pipeline that ranks asks for all of its candidates.
+                self.work.trouble = Some(format!(
+                    "{} items are asked for and decode.beams is {beams}: the CPU answers; raise decode.beams",
+                    query.k
+                ));
+            }
             *answer = self.cpu.recommend(std::slice::from_ref(query))?.into_iter().next().unwrap_or_default();
         }
         Ok(answers)

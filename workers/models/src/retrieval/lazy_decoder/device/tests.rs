@@ -112,7 +112,7 @@ fn bound(model: &LazyDecoder) -> f32 {
 /// Opens the model on the device and compares answers to histories whose lengths are at the edges of a block of keys, at
 /// the longest context and beyond.
 fn compared(device: &Device, model: &LazyDecoder, what: &str) {
-    let (mut on, mut cpu) = (DeviceServer::open(model, device).unwrap(), model.server());
+    let (mut on, mut cpu) = (DeviceServer::open(model.clone(), device).unwrap(), model.server());
     let lengths = [1, 64, 65, 90];
     let mut largest = 0.0_f32;
     for length in lengths {
@@ -162,7 +162,7 @@ fn a_trained_decoder_gives_the_same_best_items() {
     let mut model = LazyDecoder::new(&config, grid(4, 4), 5).unwrap();
     train(&mut model, &examples(&walks), 60, 32, 3e-3);
     for (what, model) in [("bf16", model.clone()), ("E4M3", quantised(&model, &Quantization::default()))] {
-        let (mut on, mut cpu) = (DeviceServer::open(&model, &device).unwrap(), model.server());
+        let (mut on, mut cpu) = (DeviceServer::open(model.clone(), &device).unwrap(), model.server());
         let mut largest = 0.0_f32;
         for walk in &walks[..6] {
             let query = query(&walk[..6], 3);
@@ -190,7 +190,7 @@ fn restrictions_hold_query_after_query() {
         [("all live", Arc::clone(&all)), ("some live", Arc::new((*all).with_live(mask(|item| item % 3 != 0))))]
     {
         let model = drawn(&config(), catalog);
-        let (mut on, mut cpu) = (DeviceServer::open(&model, &device).unwrap(), model.server());
+        let (mut on, mut cpu) = (DeviceServer::open(model.clone(), &device).unwrap(), model.server());
         let history = history(5, all.len());
         for (exclude, allowed) in [
             (&[][..], None),
@@ -220,7 +220,7 @@ fn equal_scores_come_in_the_order_of_items() {
     let mut model = drawn(&config(), shop());
     let head = model.layout.head;
     model.params_mut().get_mut(head).data.fill(0.0);
-    let (mut on, mut cpu) = (DeviceServer::open(&model, &device).unwrap(), model.server());
+    let (mut on, mut cpu) = (DeviceServer::open(model.clone(), &device).unwrap(), model.server());
     for exclude in [&[][..], &[0, 1, 9][..]] {
         let query = Query { exclude, ..query(&[3, 4], 12) };
         let items = |answers: Vec<Vec<Candidate>>| -> Vec<u32> { answers[0].iter().map(|it| it.item).collect() };
@@ -246,10 +246,10 @@ fn every_weight_that_the_search_reads_matters() {
         // As other weights would be: shifted by a place within their rows.
         let tensor = wrong.params_mut().get_mut(id);
         tensor.data.rotate_right(1);
-        let apart = apart(&mut DeviceServer::open(&wrong, &device).unwrap(), &mut cpu, &query);
+        let apart = apart(&mut DeviceServer::open(wrong.clone(), &device).unwrap(), &mut cpu, &query);
         assert!(apart > BOUND, "{name} of another model goes unseen: {apart}");
     }
-    let same = apart(&mut DeviceServer::open(&right, &device).unwrap(), &mut cpu, &query);
+    let same = apart(&mut DeviceServer::open(right.clone(), &device).unwrap(), &mut cpu, &query);
     assert!(same <= BOUND, "{same}");
     let how = Quantization::default();
     let mut cpu = quantised(&right, &how).server();
@@ -257,7 +257,7 @@ fn every_weight_that_the_search_reads_matters() {
         let at = names.iter().position(|it| it == name).unwrap();
         let mut wrong = right.clone();
         wrong.params_mut().get_mut(ParamId(at)).data.rotate_right(1);
-        let mut on = DeviceServer::open(&quantised(&wrong, &how), &device).unwrap();
+        let mut on = DeviceServer::open(quantised(&wrong, &how), &device).unwrap();
         let apart = apart(&mut on, &mut cpu, &query);
         println!("{name} {apart}");
         assert!(apart > QUANTISED_BOUND, "codes of another {name} go unseen: {apart}");
@@ -268,7 +268,7 @@ fn every_weight_that_the_search_reads_matters() {
 fn what_the_kernels_cannot_do_the_cpu_does() {
     let Some(device) = device() else { return };
     let model = drawn(&config(), shop());
-    let (mut on, mut cpu) = (DeviceServer::open(&model, &device).unwrap(), model.server());
+    let (mut on, mut cpu) = (DeviceServer::open(model.clone(), &device).unwrap(), model.server());
     let random = Query { ties: Ties::Random(3), ..query(&[1, 2], 5) };
     let queries = [query(&[1, 2], 13), random, query(&[], 5), query(&[999], 5), query(&[1], 0), query(&[1, 2], 11)];
     let found = on.recommend(&queries).unwrap();
@@ -277,6 +277,7 @@ fn what_the_kernels_cannot_do_the_cpu_does() {
     }
     assert_eq!(found[5].len(), 11);
     assert_eq!((on.device().graphs, on.device().declined), (1, 2));
+    assert!(on.device().trouble.unwrap().contains("raise decode.beams"));
 
     // Without a capture the same kernels are launched one by one, and counted.
     let mut eager = on.another();
@@ -304,7 +305,7 @@ fn a_score_that_is_not_a_number_is_the_same_failure() {
     let mut model = drawn(&config(), shop());
     let head = model.layout.head;
     model.params_mut().get_mut(head).data[5] = f32::NAN;
-    let mut on = DeviceServer::open(&model, &device).unwrap();
+    let mut on = DeviceServer::open(model.clone(), &device).unwrap();
     assert_eq!(on.recommend(&[query(&[1, 2], 5)]).unwrap_err().reason, reason::NOT_A_NUMBER);
     assert_eq!(on.device().declined, 0, "no failure of the device");
 }
@@ -313,7 +314,7 @@ fn a_score_that_is_not_a_number_is_the_same_failure() {
 fn forks_share_weights_and_answer_alike_on_other_threads() {
     let Some(device) = device() else { return };
     let model = drawn(&config(), shop());
-    let mut on = DeviceServer::open(&model, &device).unwrap();
+    let mut on = DeviceServer::open(model.clone(), &device).unwrap();
     let histories = [vec![1, 2, 3], vec![7]];
     let ask = |server: &mut dyn Recommend| server.recommend(&histories.each_ref().map(|it| query(it, 6))).unwrap();
     let wanted = ask(&mut on);
