@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Activation, Attention, Init, Packed, ParamId, Params, RelativeBias, Role, Span, Tape, Team, Var, Workspace,
+    Activation, Attention, Init, Packed, ParamId, Params, QuantisedLinear, RelativeBias, Role, Span, Tape, Team, Var,
+    Workspace, int8,
 };
 
 const DEPTH: usize = 96;
@@ -42,6 +43,17 @@ impl Given {
         Self { params, packed, square, wide, gated, bias, wide_bias, table, distances, one, other }
     }
 
+    /// The same with its linear maps in signed bytes.
+    fn in_bytes() -> Self {
+        let Self { mut params, square, wide, gated, .. } = Self::new();
+        for id in [square, wide, gated] {
+            let tensor = params.get(id);
+            let weights = int8::Weights::new(int8::Scaling::Rows, &tensor.data, tensor.rows, tensor.cols);
+            params.quantise(id, QuantisedLinear::Int8(int8::Linear::serving(weights)));
+        }
+        Self { packed: Packed::new(&params, &[square, wide], &[gated]), params, ..Self::new() }
+    }
+
     /// What the operation makes, and in how many rounds.
     fn run(&self, threads: usize, op: impl Fn(&Self, &mut Tape<'_>, Var, Var) -> Var) -> (Vec<u32>, u64) {
         let team = Arc::new(Team::new(threads, &[]));
@@ -66,11 +78,13 @@ impl Given {
 
 #[test]
 fn products_rows_and_lookups_are_the_same_on_any_number_of_threads() {
+    for given in [Given::new(), Given::in_bytes()] {
+        given.alike("linear", |g, tape, x, _| tape.linear(x, g.square, Some(g.bias)));
+        given.alike("activated", |g, tape, x, _| tape.linear_activated(x, g.wide, Some(g.wide_bias), Activation::Gelu));
+        given.alike("gated", |g, tape, x, _| tape.linear_swiglu(x, g.gated));
+        given.alike("added", |g, tape, x, onto| tape.linear_added(x, g.square, None, 0.0, onto));
+    }
     let given = Given::new();
-    given.alike("linear", |g, tape, x, _| tape.linear(x, g.square, Some(g.bias)));
-    given.alike("activated", |g, tape, x, _| tape.linear_activated(x, g.wide, Some(g.wide_bias), Activation::Gelu));
-    given.alike("gated", |g, tape, x, _| tape.linear_swiglu(x, g.gated));
-    given.alike("added", |g, tape, x, onto| tape.linear_added(x, g.square, None, 0.0, onto));
     given.alike("logits", |g, tape, x, _| tape.logits(x, g.table, 10..400));
     given.alike("layer norm", |g, tape, x, _| tape.layer_norm(x, g.bias, g.bias));
     given.alike("root-mean-square norm", |g, tape, x, _| tape.rms_norm(x, g.bias));
