@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use recmesh_catalog::{Catalog, CatalogItem, write};
-use recmesh_contract::config::{self, Decode};
+use recmesh_contract::config::{self, Decode, Quantization, QuantizationFormat};
 use recmesh_contract::{ItemIndex, Mask, Query, Recommend, Ties};
+use recmesh_models::quant::{Quantisable, quantised};
 use recmesh_models::retrieval::{ItemKnn, LazyDecoder, Popularity, SasRec, Transitions};
 
 use super::counting::{ITEMS, check, histories};
@@ -83,6 +84,11 @@ fn check_retrieval(what: &str, many: usize, server: impl Fn(Arc<Catalog>) -> Box
     }
 }
 
+/// The model with its linear layers in signed bytes.
+fn in_bytes<M: Quantisable>(model: &M) -> M {
+    quantised(model, &Quantization { format: QuantizationFormat::Int8, ..Quantization::default() })
+}
+
 fn decoder(catalog: Arc<Catalog>, beams: u32, renormalise: bool) -> LazyDecoder {
     let defaults: config::LazyDecoder = serde_json::from_str("{}").unwrap();
     let config = config::LazyDecoder {
@@ -106,6 +112,7 @@ fn a_lazy_decoder_allocates_its_answers_only() {
     for (beams, renormalise) in [(1, false), (128, false), (128, true)] {
         check_retrieval(&format!("beam {beams}"), 6, |catalog| decoder(catalog, beams, renormalise).recommender());
     }
+    check_retrieval("beam 128, int8", 6, |catalog| in_bytes(&decoder(catalog, 128, false)).recommender());
 }
 
 fn sasrec() -> SasRec {
@@ -117,6 +124,7 @@ fn sasrec() -> SasRec {
 #[test]
 fn a_sasrec_allocates_its_answers_only() {
     check_retrieval("SASRec", 32, |catalog| sasrec().into_recommender(Some(catalog)));
+    check_retrieval("SASRec, int8", 32, |catalog| in_bytes(&sasrec()).into_recommender(Some(catalog)));
 }
 
 #[test]
