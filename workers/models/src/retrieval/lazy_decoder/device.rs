@@ -138,7 +138,7 @@ impl DeviceServer {
                     Some(spare) => spare,
                     None => Running::new(shared.engine.fork()?, &shared.weights, shared.products.clone())?,
                 };
-                work.trouble.clone_from(&made.uncaptured);
+                work.trouble = made.uncaptured.clone().or(work.trouble.take());
                 running.insert(made)
             }
         };
