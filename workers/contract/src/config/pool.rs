@@ -16,9 +16,8 @@ pub struct PoolParams {
     #[serde(default = "defaults::engines")]
     #[schemars(range(min = 1, max = 256))]
     pub engines: u32,
-    /// Threads of each engine, its own included, that share the work of a batch: lazy decoders and SASRecs share their
-    /// operations, ranking models batches of 2,048 candidates; counting models compute on one. Answers are the same for any
-    /// number. More engines give more answers a second; more threads answer one request sooner. They are bound to cores
+    /// Threads of each engine, its own included, that share the work of a batch: lazy decoders, SASRecs and ranking models
+    /// share their operations; counting models compute on one. Answers are the same for any number. More engines give more answers a second; more threads answer one request sooner. They are bound to cores
     /// where the process has as many of its own.
     #[serde(default = "defaults::threads")]
     #[schemars(range(min = 1, max = 64))]

@@ -57,7 +57,8 @@ impl Linear {
         &self.weights
     }
 
-    /// What a trial found so far: [`relative_error`](super::gates::relative_error) over all rows. `None` where nothing is tried or no row has come.
+    /// What a trial found so far: [`relative_error`](super::gates::relative_error) over all rows. `None` where nothing is
+    /// tried or no row has come.
     #[must_use]
     pub fn rel_error(&self) -> Option<f64> {
         self.trial.as_ref()?.rel_error()

@@ -49,9 +49,9 @@ impl<'a> Dense<'a> {
 
     pub fn forward(self, f: &mut Forward<'_>) -> Value {
         let x = f.value(self.x);
-        let (depth, width, gated) = match self.map {
-            Map::F32(panels) => (panels.depth(), panels.width(), panels.gated()),
-            Map::Int8(panels) => (panels.depth(), panels.width(), panels.gated()),
+        let (depth, outputs, width, gated) = match self.map {
+            Map::F32(panels) => (panels.depth(), panels.outputs(), panels.width(), panels.gated()),
+            Map::Int8(panels) => (panels.depth(), panels.outputs(), panels.width(), panels.gated()),
         };
         assert_eq!(x.cols, depth, "columns of the input of packed weights");
         assert_eq!(self.gated, gated, "gated weights are packed for their gate");
@@ -60,13 +60,10 @@ impl<'a> Dense<'a> {
         let onto = self.onto.map_or(&[][..], |onto| &f.value(onto).data);
         assert!(self.onto.is_none_or(|onto| f.value(onto).cols == out.cols), "columns to add to");
         let then = Then { bias, curve: self.curve, onto };
+        let (level, amount) = (f.level, Amount::product(x.rows, depth * outputs));
         match self.map {
-            Map::F32(panels) => {
-                let team = f.team(Amount::product(x.rows, depth * panels.outputs()));
-                shared_product(team, f.level, &mut out.data, &x.data, panels, then);
-            }
+            Map::F32(panels) => shared_product(f.team(amount), level, &mut out.data, &x.data, panels, then),
             Map::Int8(panels) => {
-                let (level, amount) = (f.level, Amount::product(x.rows, depth * panels.outputs()));
                 let how = Rows { amount, width, scratch: panels.room(x.rows) };
                 f.rows_with(&mut out.data, how, int8::tile_of, |rows, out, scratch| {
                     let onto = then.onto.get(rows.start * width..rows.end * width).unwrap_or_default();
