@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use recmesh_contract::{ArtifactId, ArtifactKind, JobReport, Name, Version};
 use recmesh_crds::{Kind, condition};
 use recmesh_plan::{JobKey, Model, PlannedJob, Valid, job_config};
@@ -112,20 +113,20 @@ impl Planned {
 /// Why something that is not made yet is not: its kind, its name, and its own words where something is wrong.
 #[must_use]
 pub fn waiting(here: &Here<'_>, on: &JobKey) -> Objection {
-    let words = main_condition(here, &Key::new(on.kind, on.name.as_str()));
+    let told = main_condition(here, &Key::new(on.kind, on.name.as_str()));
     let ordinary = [reason::JOB_CREATED, reason::JOB_PENDING, reason::JOB_RUNNING, reason::MADE, reason::PASSED];
-    let message = match words {
-        Some((reason, message)) if !ordinary.contains(&reason.as_str()) => {
-            format!("{on} is not made: {reason}: {message}")
+    let message = match told {
+        Some(told) if !ordinary.contains(&told.reason.as_str()) => {
+            format!("{on} is not made: {}: {}", told.reason, told.message)
         }
         _ => format!("{on} is not made yet"),
     };
     Objection::new(reason::waiting_for(on.kind), message)
 }
 
-/// The reason and the message of a resource's roll-up condition.
+/// A resource's roll-up condition as its status has it.
 #[must_use]
-pub fn main_condition(here: &Here<'_>, key: &Key) -> Option<(String, String)> {
+pub fn main_condition(here: &Here<'_>, key: &Key) -> Option<Condition> {
     let name = key.name.as_str();
     let conditions = match key.kind {
         Kind::Dataset => here.dataset(name)?.status.as_ref()?.conditions.clone(),
@@ -136,8 +137,7 @@ pub fn main_condition(here: &Here<'_>, key: &Key) -> Option<(String, String)> {
         Kind::EvaluationJob => here.evaluation_job(name)?.status.as_ref()?.conditions.clone(),
         Kind::Pipeline => here.pipeline(name)?.status.as_ref()?.conditions.clone(),
     };
-    let kind = roll_up(key.kind);
-    condition(&conditions, kind).map(|found| (found.reason.clone(), found.message.clone()))
+    condition(&conditions, roll_up(key.kind)).cloned()
 }
 
 /// The condition that sums a kind up.

@@ -33,7 +33,7 @@ use crate::{
         said::{Said, news, written},
         served::{Verdict, verdict},
     },
-    terms::{Asked, Key, Work},
+    terms::{Asked, Key, Wanted, Work},
     world::World,
 };
 
@@ -180,14 +180,38 @@ fn pipeline(here: &Here<'_>, it: &Pipeline) -> Outcome {
     let before = it.status.as_ref();
     let wanted = wanted(here, &owner.key.name);
     let announced = announce(here, &owner, before, wanted.as_ref());
-    let (status, said) = pipeline::pipeline(here, before, wanted.as_ref(), announced.file.as_ref());
+    let (status, mut said) = pipeline::pipeline(here, before, wanted.as_ref(), announced.file.as_ref());
     let told = before.map_or(&[][..], |status| &status.conditions);
+    let ready = said.iter_mut().find(|it| it.kind == recmesh_crds::READY && it.holds);
+    if let (Some(ready), Ok(wanted), false) = (ready, &wanted, holds(told, recmesh_crds::READY))
+        && let Some(late) = late(here, wanted)
+    {
+        *ready = Said::no(ready.kind, reason::WARMING, format!("{late} is about to be told ready"));
+    }
     let mut outcome = outcome(&owner, told, &status, &said);
     let rolling = announced.file.as_ref().is_some_and(|file| file.candidate.is_some());
     outcome.apply.extend(announced.apply);
     outcome.notices.extend(announced.notices);
     outcome.again = rolling.then_some(SOON);
     outcome
+}
+
+/// What is served and ready, but whose status does not say so yet. A pipeline waits for it: whoever waits for the pipeline
+/// then finds ready what it serves. What is not ready for another pipeline's sake is not waited for.
+fn late<'a>(here: &Here<'_>, wanted: &'a Wanted) -> Option<&'a Key> {
+    let says = |status: &serde_json::Value| {
+        let mut conditions = status["conditions"].as_array().into_iter().flatten();
+        conditions.any(|it| it["type"] == recmesh_crds::READY && it["status"] == "True")
+    };
+    wanted.generations.iter().map(|it| &it.owner).find(|owner| {
+        let subject = Subject { kind: owner.kind, namespace: here.namespace.to_owned(), name: owner.name.clone() };
+        let told = plan::main_condition(here, owner).is_some_and(|it| it.status == "True");
+        !told && reconcile(here.world, &subject).and_then(|it| it.status).is_some_and(|status| says(&status))
+    })
+}
+
+fn holds(told: &[Condition], kind: &str) -> bool {
+    condition(told, kind).is_some_and(|it| it.status == "True")
 }
 
 /// What a training job has made of a model.

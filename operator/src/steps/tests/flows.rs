@@ -8,7 +8,11 @@ use super::{
     SHOP,
     cluster::{Cluster, done, subject, told},
 };
-use crate::{here::name_of, outcome::ChildKind, steps::rollout::pools_of};
+use crate::{
+    here::name_of,
+    outcome::ChildKind,
+    steps::{affected, rollout::pools_of},
+};
 
 /// A shop that serves.
 fn open() -> Cluster {
@@ -68,6 +72,37 @@ fn a_shop_is_made_in_the_order_of_its_references() {
     assert!(file.candidate.is_none() && file.current.is_some());
     let mut gone = cluster.deleted.iter();
     assert!(gone.all(|it| it.kind == ChildKind::Service && it.name.starts_with("tj-")), "{:?}", cluster.deleted);
+}
+
+/// Somebody who waits for a pipeline finds ready what it serves, whoever is looked at first.
+#[test]
+fn a_pipeline_lets_what_it_serves_be_told_ready_first() {
+    let mut cluster = Cluster::with(SHOP);
+    loop {
+        cluster.settle();
+        if cluster.finish_jobs() == 0 {
+            break;
+        }
+    }
+    let pipeline = subject(Kind::Pipeline, "home");
+    while cluster.route("home").current.is_none() {
+        cluster.start_workers();
+        cluster.gateway("10.0.0.1");
+        cluster.look(&pipeline);
+    }
+    cluster.gateway("10.0.0.1");
+    cluster.look(&pipeline);
+    let (status, reason, message) = cluster.condition(Kind::Pipeline, "home", "Ready").unwrap();
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "Warming"), "{message}");
+    assert!(message.ends_with("is about to be told ready"), "{message}");
+    for (kind, name) in
+        [(Kind::RetrievalModel, "decoder"), (Kind::RetrievalModel, "popular"), (Kind::RankingModel, "ranker")]
+    {
+        let told = subject(kind, name);
+        assert!(cluster.look(&told) && affected(&cluster.world, &told).contains(&pipeline), "{told:?}");
+    }
+    cluster.look(&pipeline);
+    assert_eq!(ready(&mut cluster, Kind::Pipeline, "home"), ("True".to_owned(), "Serving".to_owned()));
 }
 
 /// Looking only at what a change affects comes to the same end as looking at everything.
