@@ -11,10 +11,9 @@ mod product;
 mod scan;
 
 use std::fs;
-use std::hint::black_box;
 use std::io::{self, BufRead, Write};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, mpsc};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -207,7 +206,8 @@ fn queries<'a>(histories: impl Iterator<Item = &'a [ItemIndex]>, k: usize) -> Ve
     histories.map(|history| Query { history, exclude: &[], allowed: None, k, ties: Ties::ByIndex }).collect()
 }
 
-/// Rounds over all queries, each engine with a fork of the recommender and its share of them.
+/// Rounds over all queries. Engines are threads of their own, as a pool's are, each with a fork of the recommender and its
+/// share of the queries.
 fn answer(model: &dyn Recommend, queries: &[Query<'_>], count: usize, crew: Crew) -> Result<()> {
     let part = queries.len().div_ceil(crew.engines);
     let mut forks: Vec<Box<dyn Recommend>> = queries.chunks(part).map(|_| model.fork()).collect();
@@ -219,22 +219,31 @@ fn answer(model: &dyn Recommend, queries: &[Query<'_>], count: usize, crew: Crew
         );
     }
     let mut answers: Vec<Vec<Vec<Candidate>>> = vec![Vec::new(); forks.len()];
-    tell("ready")?;
-    answer_lines(count, || {
-        let pieces = forks.iter_mut().zip(queries.chunks(part)).zip(&mut answers).collect();
-        let failed = Mutex::new(None);
-        share(
-            crew.engines,
-            pieces,
-            |((fork, queries), answer): ((&mut Box<dyn Recommend>, _), &mut Vec<_>)| match fork.recommend(queries) {
-                Ok(found) => *answer = found,
-                Err(failure) => *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure),
-            },
-        );
-        let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        ensure!(failed.is_none(), "a recommender failed: {failed:?}");
-        black_box(&answers);
-        Ok(())
+    std::thread::scope(|scope| {
+        let (done, results) = mpsc::channel();
+        let engine = |(at, (mut fork, queries)): (usize, (Box<dyn Recommend>, _))| {
+            let (begin, rounds) = mpsc::channel::<()>();
+            let done = done.clone();
+            scope.spawn(move || {
+                for () in rounds {
+                    let found = fork.recommend(queries);
+                    if done.send((at, found)).is_err() {
+                        break;
+                    }
+                }
+            });
+            begin
+        };
+        let engines: Vec<_> = forks.into_iter().zip(queries.chunks(part)).enumerate().map(engine).collect();
+        tell("ready")?;
+        answer_lines(count, || {
+            engines.iter().try_for_each(|engine| engine.send(())).context("an engine went away")?;
+            for _ in &engines {
+                let (at, found) = results.recv().context("an engine went away")?;
+                answers[at] = found.context("a recommender failed")?;
+            }
+            Ok(())
+        })
     })?;
     let best = |of: fn(&Candidate) -> Value| -> Vec<Vec<Value>> {
         answers.iter().flatten().map(|answer| answer.iter().map(of).collect()).collect()

@@ -2,7 +2,8 @@
 
 A side is a program that prints `ready`, then works once for every line it reads and prints the seconds, and at the end one
 line of JSON. In: commands and arguments. Out: rows of medians and spreads with the ratio, as text and as JSON. Rounds
-alternate, so that what else the machine does falls on both. Never judges.
+alternate, so that what else the machine does falls on both; each begins when the other side's threads, some of which spin
+for milliseconds after their work, have gone to sleep. Never judges.
 """
 
 import argparse
@@ -53,6 +54,17 @@ class Side:
         """Seconds of processor time that the program has taken, all threads together, to a hundredth."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def settle(self):
+        """Waits until its threads take no more processor time: a pool that spins would hold up the other side."""
+        before = None
+        while before != (before := self.running()):
+            time.sleep(0.01)
+
+    def running(self):
+        """Nanoseconds on a processor of each of its threads."""
+        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return {thread.name: (thread / "schedstat").read_text().split()[0] for thread in threads}
 
     def finish(self):
         outcome = json.loads(self.line())
@@ -133,8 +145,9 @@ def compare(args, ours, script, theirs, environment=None, command=None):
     for at in range(int(count)):
         if at == args.warm:
             before = us.processor(), them.processor()
-        us.work()
-        them.work()
+        for side in (us, them):
+            side.work()
+            side.settle()
     processor = [(side.processor() - start) / args.rounds for side, start in zip((us, them), before)]
     # One after the other: a side may measure something more at its end.
     told = them.finish(), us.finish()

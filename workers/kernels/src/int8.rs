@@ -1,22 +1,12 @@
-//! Linear maps in signed bytes: their codes, and what serves or tries them. For CPUs: no device multiplies so here.
+//! Weights of linear maps in signed bytes. For CPUs: no device multiplies so here.
 //!
-//! ```text
-//! W [out × in] f32 ─► Weights: codes −127..=127, a scale an output ─► panels, packed once ─► products   serving
-//!                                                                └─► Linear on a tape ─► errors        a trial
-//! ```
-//! In: f32 weights, or codes and scales that were kept. Out: linear maps. `scale = largest magnitude / 127`, at least the
+//! In: f32 weights, or codes and scales that were kept. Out: codes −127..=127 and scales, or panels. `scale = largest magnitude / 127`, at least the
 //! smallest normal f32; a code is `round(w · (1 / scale))`, ties to even. Rows of activations are coded as they come, each
 //! with a scale of its own; the bound of a product stands at [`cpu::int8`](crate::cpu::int8). Whether what a trial finds
 //! is good enough is no matter of this file.
 
-use std::sync::OnceLock;
-
-use crate::buffer::Pool;
 use crate::cpu::Level;
-use crate::cpu::int8::{DEEPEST, Panels, product, rows};
-use crate::cpu::matmul::{Output, View, gemm};
-use crate::cpu::panels::Then;
-use crate::trial::Trial;
+use crate::cpu::coded::{DEEPEST, Panels, rows};
 
 /// What shares a scale among weights `[out, in]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +18,7 @@ pub enum Scaling {
 }
 
 /// A `rows × cols` matrix of codes with its scales.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weights {
     rows: usize,
     cols: usize,
@@ -114,75 +104,7 @@ impl Weights {
 
     /// The same as products read them.
     pub(crate) fn panels(&self, gated: bool) -> Panels {
-        Panels::new(&self.codes, &self.scales, (self.rows, self.cols), gated)
-    }
-}
-
-/// Quantised weights `[out, in]` of a linear map.
-#[derive(Debug)]
-pub struct Linear {
-    weights: Weights,
-    /// Packed at the first product here; tapes that serve packed weights have their own.
-    panels: OnceLock<Panels>,
-    trial: Option<Trial>,
-}
-
-impl Linear {
-    /// Weights to serve.
-    #[must_use]
-    pub fn serving(weights: Weights) -> Self {
-        Self { weights, panels: OnceLock::new(), trial: None }
-    }
-
-    /// Weights to try out: the map still gives what it gave in f32, and keeps count of what serving these would change.
-    /// Run a trial on one thread where its figures must repeat.
-    #[must_use]
-    pub fn trial(weights: Weights) -> Self {
-        Self { trial: Some(Trial::default()), ..Self::serving(weights) }
-    }
-
-    /// Whether the f32 weights are needed no more.
-    #[must_use]
-    pub fn serves(&self) -> bool {
-        self.trial.is_none()
-    }
-
-    /// The weights.
-    #[must_use]
-    pub fn weights(&self) -> &Weights {
-        &self.weights
-    }
-
-    /// What a trial found so far. `None` where nothing is tried or no row has come.
-    #[must_use]
-    pub fn rel_error(&self) -> Option<f64> {
-        self.trial.as_ref()?.rel_error()
-    }
-
-    /// `out = x · Wᵀ`; `exact` are the weights in f32, read in a trial only.
-    pub(crate) fn product(&self, level: Level, pool: &mut Pool, out: &mut [f32], x: &[f32], exact: &[f32]) {
-        let (outputs, cols) = (self.weights.rows, self.weights.cols);
-        let rows = x.len().checked_div(cols).unwrap_or(0);
-        let panels = self.panels.get_or_init(|| self.weights.panels(false));
-        let mut scratch = pool.take(panels.room(rows));
-        match &self.trial {
-            None => product(level, out, x, panels, Then::NOTHING, &mut scratch),
-            Some(trial) => {
-                gemm(out, Output::Write, 1.0, View::new(x, rows, cols), View::new(exact, outputs, cols).t());
-                let mut found = pool.take(out.len());
-                product(level, &mut found, x, panels, Then::NOTHING, &mut scratch);
-                trial.count(out, &found, outputs);
-                pool.give(found);
-            }
-        }
-        pool.give(scratch);
-    }
-}
-
-impl PartialEq for Linear {
-    /// Equal weights for the same use; what a trial has counted is no part of it.
-    fn eq(&self, other: &Self) -> bool {
-        self.weights == other.weights && self.serves() == other.serves()
+        Panels::bytes(&self.codes, &self.scales, (self.rows, self.cols), gated)
     }
 }
 

@@ -37,7 +37,7 @@ pub use ops::attention::{Attention, RelativeBias, Span};
 pub use ops::elementwise::Activation;
 pub use packed::Packed;
 pub use params::{Grads, Init, ParamId, Params, Role, Tensor};
-pub use quantised::QuantisedLinear;
+pub use quantised::{QuantisedLinear, QuantisedWeights};
 pub use tape::Tape;
 pub use team::Team;
 pub use threads::share;

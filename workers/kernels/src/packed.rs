@@ -2,15 +2,15 @@
 //!
 //! In: parameters, and which of them are linear maps, gated ones, or tables of classes. Out: copies packed once, as large
 //! as the originals (rounded up to 64 outputs), for tapes made by [`Tape::serve_packed`](crate::Tape::serve_packed).
-//! Whoever serves only may drop the originals. Maps that serve in signed bytes are packed as such; eight-bit floats, and
-//! what is only tried, are left as they are. Never changes a parameter.
+//! Whoever serves only may drop the originals. Maps that serve in eight bits are packed as such; what is only tried is
+//! left as it is. Never changes a parameter.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::cpu::int8;
+use crate::cpu::coded;
 use crate::cpu::panels::Panels;
-use crate::{ParamId, Params, QuantisedLinear};
+use crate::{ParamId, Params};
 
 /// Packed weights of a model.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Packed {
 #[derive(Debug)]
 pub(crate) enum Map {
     F32(Panels),
-    Int8(int8::Panels),
+    Coded(coded::Panels),
 }
 
 impl Packed {
@@ -37,7 +37,7 @@ impl Packed {
             let tensor = params.get(id);
             let map = match params.quantised(id) {
                 None => Map::F32(Panels::new(&tensor.data, tensor.rows, tensor.cols, gated)),
-                Some(QuantisedLinear::Int8(linear)) if linear.serves() => Map::Int8(linear.weights().panels(gated)),
+                Some(linear) if linear.serves() => Map::Coded(linear.weights().panels(gated)),
                 Some(_) => return None,
             };
             Some((id, map))

@@ -101,15 +101,19 @@ impl Params {
     /// If the shapes differ.
     pub fn quantise(&mut self, id: ParamId, linear: QuantisedLinear) {
         let tensor = &mut self.tensors[id.0];
-        assert_eq!(linear.shape(), (tensor.rows, tensor.cols), "quantised {}", tensor.name);
+        assert_eq!(linear.weights().shape(), (tensor.rows, tensor.cols), "quantised {}", tensor.name);
         if linear.serves() {
             tensor.data = Vec::new();
         }
         self.quantised.insert(id, Arc::new(linear));
     }
-    /// Drops a tensor's values, once they are packed: such parameters can no longer be trained or saved.
+    /// Drops a tensor's values, and codes where it has some, once they are packed: such parameters can no longer be trained
+    /// or saved. A map stays known as quantised.
     pub fn drop_values(&mut self, id: ParamId) {
         self.tensors[id.0].data = Vec::new();
+        if let Some(linear) = self.quantised.get_mut(&id) {
+            *linear = Arc::new(QuantisedLinear::serving(linear.weights().emptied()));
+        }
     }
     /// The quantised weights of a linear map, where it has some.
     #[must_use]

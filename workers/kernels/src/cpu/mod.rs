@@ -6,9 +6,9 @@
 pub(crate) mod level;
 
 pub mod bf16;
+pub(crate) mod coded;
 pub(crate) mod elementwise;
 pub(crate) mod exp;
-pub(crate) mod int8;
 pub(crate) mod matmul;
 pub(crate) mod panels;
 pub(crate) mod reduce;

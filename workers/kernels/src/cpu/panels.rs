@@ -459,8 +459,8 @@ pub(crate) fn shared_product(
     }
     let (rows, count) = (x.len() / depth, panels.data.len() / (depth * PANEL));
     let out = Out(out.as_mut_ptr());
-    // SAFETY: both slices are whole rows as asserted, panels are made whole, and a level above portable is only made by
-    // `Level::detect`, which found its features. Parts are disjoint, and each is done once, while `out` is borrowed.
+    // SAFETY: both slices are whole rows as asserted, panels are made whole, and a level above portable is only made
+    // where its features were found. Parts are disjoint, and each is done once, while `out` is borrowed.
     let run = |part: Part| unsafe {
         match level.kind() {
             #[cfg(target_arch = "x86_64")]

@@ -287,7 +287,7 @@ pub(crate) fn thin(level: Level, out: &mut [f32], how: Output, left: Left<'_>, r
         add: how == Output::Add,
     };
     // SAFETY: `out` and `right` are dense and as long as asserted, the last value of `left` lies within its slice, and
-    // a level above portable is only made by `Level::detect`, which found its features.
+    // a level above portable is only made where its features were found.
     unsafe {
         match level.kind() {
             #[cfg(target_arch = "x86_64")]

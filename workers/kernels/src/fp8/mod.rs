@@ -1,7 +1,7 @@
 //! Eight-bit floats: their codes, matrices scaled into them, products of such matrices, and whether a model bears it.
 //!
 //! ```text
-//! f32 rows ─► Quantised (codes, scales) ─► serve::gemm    f32 accumulation, within a written bound ─► Linear on a tape
+//! f32 rows ─► Quantised (codes, scales) ─► serve          bf16, f32 accumulation, within a written bound ─► linear maps
 //!                                       └► emulate::gemm  a tensor core in bits, for tests only
 //! errors of every layer ─► gates::judge ─► serve in FP8, or stay in high precision and say why
 //! ```
@@ -14,11 +14,9 @@ pub mod emulate;
 mod format;
 mod fused;
 pub mod gates;
-mod linear;
 mod quantised;
 pub mod serve;
 
 pub use convert::{decode, encode};
 pub use format::Format;
-pub use linear::Linear;
 pub use quantised::{BLOCK, Quantised, Scaling};

@@ -1,49 +1,120 @@
-//! The product that is served: codes become f32 in tiles that stay in cache, sums are f32.
+//! The product that is served: codes become bf16, exactly, sums are f32.
 //!
-//! In: activations `m × k` and weights `n × k`, any two scalings. Out: `m × n`. Never emulates a tensor core; that is
-//! [`super::emulate`].
+//! In: activations `m × k` and weights `n × k`, any two scalings; or weights alone, to be packed for products with rows
+//! that are quantised as they come. Out: `m × n`, or panels. Never emulates a tensor core; that is [`super::emulate`].
 //!
-//! **Bound.** A product of two codes is exact in f32, so only sums round. With `u = 2⁻²⁴`, `L` columns under one pair of
-//! scales (`k`, or 128 where either side scales by block) and `B = ⌈k / L⌉` such stretches, an output differs from the
-//! exact product of the dequantised matrices (`code · scale` unrounded) by at most
-//! `γ · Σ |a · b|  +  B · 2⁻¹⁴⁹`,  `γ = (L + B) · u / (1 − (L + B) · u)`, in whatever order the product adds. Scales are
-//! multiplied in f64. NaN goes through.
+//! **Bound.** A product of two codes is exact in f32, so only sums and scales round. With `u = 2⁻²⁴`, `L` columns under one
+//! pair of scales (`k`, or 128 where either side scales by block), `B = ⌈k / L⌉` such stretches and `s` the largest scale of
+//! the row, an output differs from the exact product of the dequantised matrices (`code · scale` unrounded) by at most
+//! `γ · Σ |a · b|  +  B · 2⁻¹⁴⁹ · (1 + s)`,  `γ = (L + B + 2) · u / (1 − (L + B + 2) · u)`, in whatever order the product
+//! adds, unless a sum times one of its scales overflows. NaN goes through.
 
-use super::convert;
-use super::quantised::Quantised;
-use crate::cpu::matmul::{Output, View, gemm as multiply};
+use super::convert::largest_of;
+use super::format::{E4m3, E5m2, Format, Layout, decode_one, encode_one};
+use super::quantised::{Quantised, scale_for};
+use crate::buffer::Buffer;
+use crate::cpu::coded::rows::{Coder, CodesMut};
+use crate::cpu::coded::{Left, Panels, Shape, product};
+use crate::cpu::panels::Then;
 use crate::cpu::{Level, kernel};
 
-/// Decoded tiles that products reuse; one a thread. After warm-up no product allocates.
+/// Memory of products of quantised matrices, which they use again.
 #[derive(Debug, Default)]
 pub struct Tiles {
-    a: Vec<f32>,
-    b: Vec<f32>,
-    sums: Vec<f32>,
-    scales: Vec<f64>,
+    panels: Buffer,
+    words: Vec<u32>,
+    scales: Vec<f32>,
+    scratch: Vec<f32>,
 }
-
-impl Tiles {
-    /// Without memory yet.
-    pub(super) const fn new() -> Self {
-        Self { a: Vec::new(), b: Vec::new(), sums: Vec::new(), scales: Vec::new() }
-    }
-}
-
-/// Values of a decoded tile of each side: 2 MiB that the product packs piece by piece, and 512 KiB.
-const A_TILE: usize = 1 << 19;
-const B_TILE: usize = 1 << 17;
-/// Rows of a tile at most, and at least.
-const A_ROWS: usize = 512;
-const B_ROWS: usize = 256;
-const FEWEST: usize = 16;
 
 /// The bound's factor `γ` for an inner size and the columns under one pair of scales.
 #[must_use]
 pub fn gamma(k: usize, under_one_scale: usize) -> f64 {
     let length = under_one_scale.clamp(1, k.max(1));
-    let roundings = (length + k.div_ceil(length)) as f64 * f64::from(f32::EPSILON) / 2.0;
+    let roundings = (length + k.div_ceil(length) + 2) as f64 * f64::from(f32::EPSILON) / 2.0;
     roundings / (1.0 - roundings)
+}
+
+/// The upper half of a code's f32: all of it.
+#[inline(always)]
+fn half<F: Layout>(code: u8) -> u16 {
+    (decode_one::<F>(code).to_bits() >> 16) as u16
+}
+
+impl Format {
+    /// The bf16 of a code, exactly.
+    fn half(self, code: u8) -> u16 {
+        match self {
+            Self::E4m3 => half::<E4m3>(code),
+            Self::E5m2 => half::<E5m2>(code),
+        }
+    }
+
+    /// Quantises rows, a scale each.
+    fn coder(self) -> Coder {
+        match self {
+            Self::E4m3 => e4m3,
+            Self::E5m2 => e5m2,
+        }
+    }
+}
+
+#[inline(always)]
+fn code_rows<F: Layout>(format: Format, out: CodesMut<'_>, x: &[f32], depth: usize) {
+    let CodesMut { words, stride, scales } = out;
+    for ((x, words), to) in x.chunks_exact(depth).zip(words.chunks_exact_mut(stride)).zip(scales) {
+        let (scale, factor) = scale_for(format, largest_of(x));
+        let (halves, rest) = bytemuck::cast_slice_mut::<u32, u16>(words).split_at_mut(depth);
+        for (to, &x) in halves.iter_mut().zip(x) {
+            *to = half::<F>(encode_one::<F>(x * factor) as u8);
+        }
+        rest.fill(0);
+        *to = scale;
+    }
+}
+
+kernel! {
+    fn e4m3<S>(out: CodesMut<'_>, x: &[f32], depth: usize) {
+        code_rows::<E4m3>(Format::E4m3, out, x, depth);
+    }
+}
+
+kernel! {
+    fn e5m2<S>(out: CodesMut<'_>, x: &[f32], depth: usize) {
+        code_rows::<E5m2>(Format::E5m2, out, x, depth);
+    }
+}
+
+impl Quantised {
+    /// The weights as products read them; `gated` ones are gates over values. Products quantise rows as they come, a
+    /// scale each.
+    pub(crate) fn panels(&self, gated: bool) -> Panels {
+        self.packed_in(Buffer::default(), gated, self.width())
+    }
+
+    /// The same in memory that is there, with a scale for every stretch of columns.
+    fn packed_in(&self, memory: Buffer, gated: bool, stretch: usize) -> Panels {
+        let shape = Shape { outputs: self.rows, depth: self.cols, gated, stretch };
+        let value = |row: usize, col: usize| self.format.half(self.codes[row * self.cols + col]);
+        let scale = |row: usize, at: usize| self.scale(row, at * stretch / self.width());
+        Panels::pairs(memory, self.format.coder(), shape, value, scale)
+    }
+
+    /// All rows as products read them, with a scale for every row and stretch of columns.
+    fn rows_in(&self, words: &mut Vec<u32>, scales: &mut Vec<f32>, panels: &Panels, stretch: usize) {
+        let (room, _) = panels.coding().room(self.rows);
+        words.clear();
+        words.resize(room, 0);
+        let stride = panels.coding().stride();
+        for (words, codes) in words.chunks_exact_mut(stride).zip(self.codes.chunks_exact(self.cols)) {
+            let halves = bytemuck::cast_slice_mut::<u32, u16>(words);
+            halves.iter_mut().zip(codes).for_each(|(half, &code)| *half = self.format.half(code));
+        }
+        scales.clear();
+        let firsts = (0..self.cols).step_by(stretch);
+        let of_row = |row: usize| firsts.clone().map(move |first| self.scale(row, first / self.width()));
+        scales.extend((0..self.rows).flat_map(of_row));
+    }
 }
 
 /// `out = a · bᵀ` of the dequantised matrices, `m × n` row-major.
@@ -58,54 +129,10 @@ pub fn gemm(level: Level, out: &mut [f32], a: &Quantised, b: &Quantised, tiles: 
         out.fill(0.0);
         return;
     }
-    let width = a.width().min(b.width()).min(k);
-    let rows_of = |tile: usize, most: usize| (tile / width / FEWEST * FEWEST).clamp(FEWEST, most);
-    let (a_rows, b_rows) = (rows_of(A_TILE, A_ROWS), rows_of(B_TILE, B_ROWS));
-    for (top, out) in (0..).step_by(a_rows).zip(out.chunks_mut(a_rows * n)) {
-        let height = out.len() / n;
-        for left in (0..k).step_by(width) {
-            let right = (left + width).min(k);
-            unpack(level, &mut tiles.a, a, top..top + height, left..right);
-            for first in (0..n).step_by(b_rows) {
-                let last = (first + b_rows).min(n);
-                unpack(level, &mut tiles.b, b, first..last, left..right);
-                tiles.sums.resize(height * (last - first), 0.0);
-                let (x, y) =
-                    (View::new(&tiles.a, height, right - left), View::new(&tiles.b, last - first, right - left));
-                multiply(&mut tiles.sums, Output::Write, 1.0, x, y.t());
-                tiles.scales.clear();
-                tiles.scales.extend((first..last).map(|row| f64::from(b.scale(row, left / b.width()))));
-                let how = if left == 0 { Output::Write } else { Output::Add };
-                for (row, sums) in tiles.sums.chunks_exact(last - first).enumerate() {
-                    let scale = f64::from(a.scale(top + row, left / a.width()));
-                    put(level, &mut out[row * n + first..row * n + last], how, scale, &tiles.scales, sums);
-                }
-            }
-        }
-    }
-}
-
-/// The numbers of some codes, without their scales.
-fn unpack(
-    level: Level,
-    tile: &mut Vec<f32>,
-    from: &Quantised,
-    rows: std::ops::Range<usize>,
-    cols: std::ops::Range<usize>,
-) {
-    tile.resize(rows.len() * cols.len(), 0.0);
-    for (row, x) in rows.zip(tile.chunks_exact_mut(cols.len())) {
-        let at = row * from.cols();
-        convert::decode(level, from.format(), x, &from.codes()[at + cols.start..at + cols.end], 1.0);
-    }
-}
-
-kernel! {
-    fn put<S>(out: &mut [f32], how: Output, row: f64, columns: &[f64], sums: &[f32]) {
-        for (out, (&column, &sum)) in out.iter_mut().zip(columns.iter().zip(sums)) {
-            let value = f64::from(sum) * (row * column);
-            let before = if how == Output::Add { f64::from(*out) } else { 0.0 };
-            *out = (before + value) as f32;
-        }
-    }
+    let stretch = a.width().min(b.width()).min(k);
+    let panels = b.packed_in(std::mem::take(&mut tiles.panels), false, stretch);
+    a.rows_in(&mut tiles.words, &mut tiles.scales, &panels, stretch);
+    tiles.scratch.resize(tiles.scratch.len().max(panels.room(level, m)), 0.0);
+    product(level, out, Left::Coded(&tiles.words, &tiles.scales), &panels, Then::NOTHING, &mut tiles.scratch);
+    tiles.panels = panels.into_memory();
 }

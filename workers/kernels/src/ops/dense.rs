@@ -2,10 +2,10 @@
 //!
 //! In: rows. Out: rows of another width. There is no way back: tapes that train compose the same from operations that
 //! have one, and agree within the bound of a product: `depth · 2⁻²⁴ · Σ |x · w|` an output, before what follows. Maps in
-//! signed bytes agree with the same map on a tape without packed weights in bits, before what follows.
+//! eight bits agree with the same map on a tape without packed weights in bits, before what follows.
 
 use crate::ParamId;
-use crate::cpu::int8;
+use crate::cpu::coded::{self, Left};
 use crate::cpu::panels::{Curve, Then, shared_product};
 use crate::graph::{Amount, Forward, Rows, Value, Var};
 use crate::ops::elementwise::Activation;
@@ -51,7 +51,7 @@ impl<'a> Dense<'a> {
         let x = f.value(self.x);
         let (depth, outputs, width, gated) = match self.map {
             Map::F32(panels) => (panels.depth(), panels.outputs(), panels.width(), panels.gated()),
-            Map::Int8(panels) => (panels.depth(), panels.outputs(), panels.width(), panels.gated()),
+            Map::Coded(panels) => (panels.depth(), panels.outputs(), panels.width(), panels.gated()),
         };
         assert_eq!(x.cols, depth, "columns of the input of packed weights");
         assert_eq!(self.gated, gated, "gated weights are packed for their gate");
@@ -63,12 +63,12 @@ impl<'a> Dense<'a> {
         let (level, amount) = (f.level, Amount::product(x.rows, depth * outputs));
         match self.map {
             Map::F32(panels) => shared_product(f.team(amount), level, &mut out.data, &x.data, panels, then),
-            Map::Int8(panels) => {
-                let how = Rows { amount, width, scratch: panels.room(x.rows) };
-                f.rows_with(&mut out.data, how, int8::tile_of, |rows, out, scratch| {
+            Map::Coded(panels) => {
+                let how = Rows { amount, width, scratch: panels.room(level, x.rows) };
+                f.rows_with(&mut out.data, how, coded::tile_of, |rows, out, scratch| {
                     let onto = then.onto.get(rows.start * width..rows.end * width).unwrap_or_default();
                     let x = &x.data[rows.start * depth..rows.end * depth];
-                    int8::product(level, out, x, panels, Then { onto, ..then }, scratch);
+                    coded::product(level, out, Left::Plain(x), panels, Then { onto, ..then }, scratch);
                 });
             }
         }

@@ -6,37 +6,68 @@
 //! dW = dyᵀ · x         dyᵀ left, x  right
 //! ```
 //! In: f32 rows. Out: f32 sums, written or added to. Rounds operands and nothing else; bounds stand in
-//! [`crate::cpu::bf16`].
+//! [`crate::cpu::bf16`]. Where no instruction multiplies bf16, rounded copies are multiplied in f32.
 
 use crate::ParamId;
-use crate::buffer::Pool;
+use crate::buffer::{Buffer, Pool};
 use crate::cpu::Level;
 use crate::cpu::bf16::pack::{Of, pack_left, pack_right, words};
-use crate::cpu::bf16::{Left, Right, product};
-use crate::cpu::matmul::Output;
+use crate::cpu::bf16::{Left, Right, product, round_in};
+use crate::cpu::matmul::{Output, View, gemm};
 use crate::graph::{Backward, Forward, Value};
+use crate::{Bf16Weights, Params};
 
-/// A left side `[rows × depth]` on its way into a product with a weight.
-fn times(
-    level: Level,
-    pool: &mut Pool,
-    out: &mut [f32],
-    how: Output,
-    (x, rows, depth): (&[f32], usize, usize),
-    right: Right<'_>,
-) {
-    let mut left = pool.take(words(rows, depth));
-    pack_left(level, left.words_mut(), x, (rows, depth), Of::Matrix);
-    product(level, pool, out, how, Left::new(left.words(), rows, depth), right);
-    pool.give(left);
+/// The weights of a product with rows on its left.
+#[derive(Clone, Copy)]
+struct Weights<'a> {
+    of: &'a Bf16Weights,
+    params: &'a Params,
+    id: ParamId,
+    /// `Wᵀ`, or `W`.
+    side: Of,
+}
+
+impl Weights<'_> {
+    /// `out = x · W` or `x · Wᵀ`, or adds it; `x` is `[rows × depth]`.
+    fn times(
+        self,
+        level: Level,
+        pool: &mut Pool,
+        out: &mut [f32],
+        how: Output,
+        (x, rows, depth): (&[f32], usize, usize),
+    ) {
+        let Self { of, params, id, side } = self;
+        let w = params.get(id);
+        if !level.multiplies_bf16() {
+            let (left, right) = (rounded(level, pool, x), of.rounded(level, params, id, 0..w.rows));
+            let right = View::new(&right, w.rows, w.cols);
+            let right = if side == Of::Transpose { right.t() } else { right };
+            gemm(out, how, 1.0, View::new(&left, rows, depth), right);
+            return pool.give(left);
+        }
+        let right = of.right(level, params, id, 0..w.rows, side);
+        let width = if side == Of::Transpose { w.rows } else { w.cols };
+        let mut left = pool.take(words(rows, depth));
+        pack_left(level, left.words_mut(), x, (rows, depth), Of::Matrix);
+        product(level, out, how, Left::new(left.words(), rows, depth), Right::new(right.words(), depth, width));
+        pool.give(left);
+    }
+}
+
+/// A rounded copy.
+fn rounded(level: Level, pool: &mut Pool, x: &[f32]) -> Buffer {
+    let mut copy = pool.take(x.len());
+    copy.copy_from_slice(x);
+    round_in(level, &mut copy);
+    copy
 }
 
 /// `out = x · Wᵀ`, or adds it, where the tape is one in bf16; says whether it was.
 pub(crate) fn forward(f: &mut Forward<'_>, x: &Value, weight: ParamId, out: &mut [f32], how: Output) -> bool {
-    let Some(weights) = f.bf16 else { return false };
-    let w = f.params.get(weight);
-    let right = weights.right(f.level, f.params, weight, 0..w.rows, Of::Transpose);
-    times(f.level, f.pool, out, how, (&x.data, x.rows, x.cols), Right::new(right.words(), w.cols, w.rows));
+    let Some(of) = f.bf16 else { return false };
+    let weights = Weights { of, params: f.params, id: weight, side: Of::Transpose };
+    weights.times(f.level, f.pool, out, how, (&x.data, x.rows, x.cols));
     true
 }
 
@@ -46,12 +77,19 @@ pub(crate) fn weight_gradient(b: &mut Backward<'_>, x: &Value, weight: ParamId, 
         return false;
     }
     let (rows, width) = (x.rows, b.params.get(weight).rows);
-    let mut left = b.pool.take(words(width, rows));
-    pack_left(b.level, left.words_mut(), dy, (rows, width), Of::Transpose);
-    let mut right = b.pool.take(words(x.cols, rows));
-    pack_right(b.level, right.words_mut(), &x.data, (rows, x.cols), Of::Matrix);
-    let sides = (Left::new(left.words(), width, rows), Right::new(right.words(), rows, x.cols));
-    product(b.level, b.pool, b.grads.get_mut(weight), Output::Add, sides.0, sides.1);
+    let (left, right) = if b.level.multiplies_bf16() {
+        let (mut left, mut right) = (b.pool.take(words(width, rows)), b.pool.take(words(x.cols, rows)));
+        pack_left(b.level, left.words_mut(), dy, (rows, width), Of::Transpose);
+        pack_right(b.level, right.words_mut(), &x.data, (rows, x.cols), Of::Matrix);
+        let sides = (Left::new(left.words(), width, rows), Right::new(right.words(), rows, x.cols));
+        product(b.level, b.grads.get_mut(weight), Output::Add, sides.0, sides.1);
+        (left, right)
+    } else {
+        let (left, right) = (rounded(b.level, b.pool, dy), rounded(b.level, b.pool, &x.data));
+        let sides = (View::new(&left, rows, width).t(), View::new(&right, rows, x.cols));
+        gemm(b.grads.get_mut(weight), Output::Add, 1.0, sides.0, sides.1);
+        (left, right)
+    };
     b.pool.give(left);
     b.pool.give(right);
     true
@@ -65,10 +103,9 @@ pub(crate) fn input_gradient(
     dx: &mut [f32],
     how: Output,
 ) -> bool {
-    let Some(weights) = b.bf16 else { return false };
-    let w = b.params.get(weight);
-    let right = weights.right(b.level, b.params, weight, 0..w.rows, Of::Matrix);
-    times(b.level, b.pool, dx, how, (dy, rows, w.rows), Right::new(right.words(), w.rows, w.cols));
+    let Some(of) = b.bf16 else { return false };
+    let weights = Weights { of, params: b.params, id: weight, side: Of::Matrix };
+    weights.times(b.level, b.pool, dx, how, (dy, rows, b.params.get(weight).rows));
     true
 }
 

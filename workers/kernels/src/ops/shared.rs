@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Activation, Attention, Init, Packed, ParamId, Params, QuantisedLinear, RelativeBias, Role, Span, Tape, Team, Var,
-    Workspace, int8,
+    Activation, Attention, Init, Level, Packed, ParamId, Params, QuantisedLinear, QuantisedWeights, RelativeBias, Role,
+    Span, Tape, Team, Tensor, Var, Workspace, fp8, int8,
 };
 
 const DEPTH: usize = 96;
@@ -43,13 +43,11 @@ impl Given {
         Self { params, packed, square, wide, gated, bias, wide_bias, table, distances, one, other }
     }
 
-    /// The same with its linear maps in signed bytes.
-    fn in_bytes() -> Self {
+    /// The same with its linear maps in eight bits.
+    fn quantised(kind: fn(&Tensor) -> QuantisedWeights) -> Self {
         let Self { mut params, square, wide, gated, .. } = Self::new();
         for id in [square, wide, gated] {
-            let tensor = params.get(id);
-            let weights = int8::Weights::new(int8::Scaling::Rows, &tensor.data, tensor.rows, tensor.cols);
-            params.quantise(id, QuantisedLinear::Int8(int8::Linear::serving(weights)));
+            params.quantise(id, QuantisedLinear::serving(kind(params.get(id))));
         }
         Self { packed: Packed::new(&params, &[square, wide], &[gated]), params, ..Self::new() }
     }
@@ -78,7 +76,12 @@ impl Given {
 
 #[test]
 fn products_rows_and_lookups_are_the_same_on_any_number_of_threads() {
-    for given in [Given::new(), Given::in_bytes()] {
+    let bytes = |it: &Tensor| int8::Weights::new(int8::Scaling::Rows, &it.data, it.rows, it.cols).into();
+    let floats = |it: &Tensor| {
+        let (level, scaling) = (Level::detect(), fp8::Scaling::Rows);
+        fp8::Quantised::new(level, fp8::Format::E4m3, scaling, &it.data, it.rows, it.cols).into()
+    };
+    for given in [Given::new(), Given::quantised(bytes), Given::quantised(floats)] {
         given.alike("linear", |g, tape, x, _| tape.linear(x, g.square, Some(g.bias)));
         given.alike("activated", |g, tape, x, _| tape.linear_activated(x, g.wide, Some(g.wide_bias), Activation::Gelu));
         given.alike("gated", |g, tape, x, _| tape.linear_swiglu(x, g.gated));

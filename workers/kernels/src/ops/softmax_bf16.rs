@@ -1,4 +1,5 @@
-//! Cross-entropy over all classes with operands in bf16: the products of [`super::softmax_loss`] over packed sides.
+//! Cross-entropy over all classes with operands in bf16, where an instruction multiplies them: the products of
+//! [`super::softmax_loss`] over packed sides.
 //!
 //! ```text
 //! per chunk of rows:  panels of classes:  x · tableᵀ → logits f32 → e = e^(logit − shift) f32, summed, rounded
@@ -66,41 +67,34 @@ impl Chunk<'_> {
         classes.step_by(PANEL).map(move |first| first..end.min(first + PANEL))
     }
 
-    fn logits(&self, memory: &mut Scratch, pool: &mut Pool, panel: Range<usize>) {
+    fn logits(&self, memory: &mut Scratch, panel: Range<usize>) {
         let rows = self.rows();
         let left = Left::new(&memory.rows.words()[..words(rows, self.dim)], rows, self.dim);
         let out = &mut memory.logits[..rows * panel.len()];
-        product(self.level, pool, out, Output::Write, left, self.across.cols(panel));
+        product(self.level, out, Output::Write, left, self.across.cols(panel));
     }
 
     /// Fills `states`, `dx` but for sums and targets, and what is kept.
-    fn exponentiate(&self, memory: &mut Scratch, pool: &mut Pool, states: &mut [Row], dx: &mut [f32]) {
+    fn exponentiate(&self, memory: &mut Scratch, states: &mut [Row], dx: &mut [f32]) {
         states.fill(Row::START);
-        if self.summed(memory, pool, states, dx, true) {
+        if self.summed(memory, states, dx, true) {
             return;
         }
         states.fill(Row::START);
         for panel in self.panels(0..self.classes) {
-            self.logits(memory, pool, panel.clone());
+            self.logits(memory, panel.clone());
             raise(self.level, &memory.logits[..self.rows() * panel.len()], states, panel.len(), panel.len());
         }
-        self.summed(memory, pool, states, dx, false);
+        self.summed(memory, states, dx, false);
     }
 
     /// Whether all sums stayed within bounds, which they do unless the shifts come from the first panel (`shifting`).
-    fn summed(
-        &self,
-        memory: &mut Scratch,
-        pool: &mut Pool,
-        states: &mut [Row],
-        dx: &mut [f32],
-        shifting: bool,
-    ) -> bool {
+    fn summed(&self, memory: &mut Scratch, states: &mut [Row], dx: &mut [f32], shifting: bool) -> bool {
         let rows = self.rows();
         for start in (0..self.classes).step_by(GROUP) {
             let group = start..self.classes.min(start + GROUP);
             for panel in self.panels(group.clone()) {
-                self.logits(memory, pool, panel.clone());
+                self.logits(memory, panel.clone());
                 let width = panel.len();
                 let logits = &mut memory.logits[..rows * width];
                 for ((logits, state), &target) in logits.chunks_exact(width).zip(&mut *states).zip(self.targets) {
@@ -108,7 +102,7 @@ impl Chunk<'_> {
                         state.target = logit;
                     }
                 }
-                exponentials(self.level, logits, states, width, width, shifting && panel.start == 0);
+                exponentials(self.level, logits, states, (width, width), shifting && panel.start == 0, false);
                 self.keep(memory, &panel, &group);
                 if (panel.start / PANEL + 1).is_multiple_of(SUMMED) || panel.end == self.classes {
                     for state in states.iter_mut() {
@@ -123,7 +117,7 @@ impl Chunk<'_> {
             let how = if start == 0 { Output::Write } else { Output::Add };
             let left = &memory.group.words()[..words(rows, group.len())];
             let left = Left::new(left, rows, group.len());
-            product(self.level, pool, dx, how, left, self.along.depth(group));
+            product(self.level, dx, how, left, self.along.depth(group));
         }
         true
     }
@@ -157,7 +151,6 @@ impl Chunk<'_> {
     fn gradients(
         &self,
         memory: &mut Scratch,
-        pool: &mut Pool,
         states: &[Row],
         weight_of: impl Fn(usize) -> f32,
         (dx, d_table): (&mut [f32], &mut [f32]),
@@ -172,7 +165,7 @@ impl Chunk<'_> {
         let right = &mut memory.right.words_mut()[..words(dim, rows)];
         pack_right(self.level, right, scaled, (rows, dim), Of::Matrix);
         let left = Left::new(&memory.kept.words()[..words(self.classes, rows)], self.classes, rows);
-        product(self.level, pool, d_table, Output::Add, left, Right::new(right, rows, dim));
+        product(self.level, d_table, Output::Add, left, Right::new(right, rows, dim));
         for (row, dx) in dx.chunks_exact_mut(dim).enumerate() {
             let (weight, target) = (weight_of(row), self.targets[row] as usize * dim);
             scale_in_place(self.level, dx, factor(row));
@@ -200,7 +193,7 @@ impl Scratch {
     }
 }
 
-/// The loss, its gradients by the rows and by the table's classes, where the tape is one in bf16.
+/// The loss, its gradients by the rows and by the table's classes, where the tape is one in bf16 and the level multiplies it.
 pub(crate) fn forward(
     f: &mut Forward<'_>,
     x: &Value,
@@ -209,7 +202,7 @@ pub(crate) fn forward(
     targets: &[u32],
     weights: Option<&[f32]>,
 ) -> Option<(f64, Buffer, Buffer)> {
-    let packed = f.bf16?;
+    let packed = f.bf16.filter(|_| f.level.multiplies_bf16())?;
     let (dim, count) = (x.cols, classes.len());
     let weight_of = weights_of(weights, x.rows);
     let across = packed.right(f.level, f.params, table, classes.clone(), Of::Transpose);
@@ -236,9 +229,9 @@ pub(crate) fn forward(
         let packed = &mut memory.rows.words_mut()[..words(rows, dim)];
         pack_left(f.level, packed, chunk.x, (rows, dim), Of::Matrix);
         let dx = &mut dx[values];
-        chunk.exponentiate(&mut memory, f.pool, states, dx);
+        chunk.exponentiate(&mut memory, states, dx);
         loss += (0..rows).map(|row| f64::from(weight_of(start + row)) * states[row].loss()).sum::<f64>();
-        chunk.gradients(&mut memory, f.pool, states, |row| weight_of(start + row), (dx, &mut d_table), table);
+        chunk.gradients(&mut memory, states, |row| weight_of(start + row), (dx, &mut d_table), table);
     }
     memory.end(f.pool);
     Some((loss, dx, d_table))

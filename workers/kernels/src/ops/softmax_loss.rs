@@ -8,13 +8,15 @@
 //! rows. A row's shift is its largest logit of the first panel, so its exponentials are made at once and never touched
 //! again: division by their sum and the one-hot part are applied to the rows around the products. A row that outgrows
 //! its shift sends the chunk back with the largest logits of all. When training, the gradients of rows and table are
-//! computed on the way forward, where the exponentials are at hand, and only scaled on the way back.
+//! computed on the way forward, where the exponentials are at hand, and only scaled on the way back. On a tape in bf16 the
+//! operands of the three products are rounded; where an instruction multiplies bf16, [`super::softmax_bf16`] takes over.
 
 use std::ops::Range;
 
 use super::softmax_bf16;
 use crate::ParamId;
 use crate::buffer::{Buffer, Pool};
+use crate::cpu::bf16::{round_in, rounding};
 use crate::cpu::elementwise::{add_scaled, scale, scale_in_place};
 use crate::cpu::exp::exp;
 use crate::cpu::matmul::Output;
@@ -84,6 +86,9 @@ struct Chunk<'a> {
     dim: usize,
     table: &'a [f32],
     targets: &'a [u32],
+    /// Rows and table as products take them: the same, or rounded to bf16.
+    operands: (&'a [f32], &'a [f32]),
+    rounded: bool,
 }
 
 /// Memory of a chunk.
@@ -110,9 +115,16 @@ kernel! {
 }
 
 kernel! {
-    /// Logits of rows over a panel, `pitch` apart, become `e^(logit − shift)`, added to the rows' lanes. The first panel sets
-    /// the shift.
-    pub(super) fn exponentials<S>(logits: &mut [f32], rows: &mut [Row], pitch: usize, width: usize, first: bool) {
+    /// Logits of rows over a panel, `pitch` apart, become `e^(logit − shift)`, added to the rows' lanes, and are rounded to
+    /// bf16 where asked. The first panel sets the shift.
+    pub(super) fn exponentials<S>(
+        logits: &mut [f32],
+        rows: &mut [Row],
+        panel: (usize, usize),
+        first: bool,
+        rounded: bool,
+    ) {
+        let (pitch, width) = panel;
         for (logits, row) in logits.chunks_exact_mut(pitch).zip(rows) {
             let logits = &mut logits[..width];
             if first {
@@ -122,13 +134,15 @@ kernel! {
             let (body, tail) = logits.as_chunks_mut::<LANES>();
             for chunk in body {
                 for (value, lane) in chunk.iter_mut().zip(&mut row.lanes) {
-                    *value = exp::<S>(*value - shift);
-                    *lane += *value;
+                    let e = exp::<S>(*value - shift);
+                    *lane += e;
+                    *value = if rounded { rounding(e) } else { e };
                 }
             }
             for (lane, value) in row.lanes.iter_mut().zip(tail) {
-                *value = exp::<S>(*value - shift);
-                *lane += *value;
+                let e = exp::<S>(*value - shift);
+                *lane += e;
+                *value = if rounded { rounding(e) } else { e };
             }
         }
     }
@@ -151,13 +165,13 @@ impl Chunk<'_> {
 
     /// The panels of classes: first class, how many, their rows of the table.
     fn panels(&self) -> impl Iterator<Item = (usize, usize, &[f32])> {
-        let panels = self.table.chunks(PANEL * self.dim).enumerate();
+        let panels = self.operands.1.chunks(PANEL * self.dim).enumerate();
         panels.map(|(panel, rows)| (panel * PANEL, rows.len() / self.dim, rows))
     }
 
     /// Logits of some rows over a packed panel.
     fn logits(&self, out: &mut [f32], packed: &[f32], first: usize, rows: usize) {
-        let data = &self.x[first * self.dim..];
+        let data = &self.operands.0[first * self.dim..];
         let left = Left { data, row: self.dim, step: 1, rows, depth: self.dim };
         thin(self.level, out, Output::Write, left, packed, PANEL);
     }
@@ -199,7 +213,7 @@ impl Chunk<'_> {
                         state.target = logits[at];
                     }
                 }
-                exponentials(self.level, logits, states, PANEL, width, shifting && first == 0);
+                exponentials(self.level, logits, states, (PANEL, width), shifting && first == 0, self.rounded);
             }
             if (first / PANEL + 1).is_multiple_of(SUMMED) || first + width == classes {
                 for state in states.iter_mut() {
@@ -227,6 +241,9 @@ impl Chunk<'_> {
         let factor = |row: usize| (f64::from(weight_of(row)) / states[row].sum) as f32;
         for (row, scaled) in memory.scaled[..rows * dim].chunks_exact_mut(dim).enumerate() {
             scale(self.level, scaled, factor(row), &self.x[row * dim..][..dim]);
+            if self.rounded {
+                round_in(self.level, scaled);
+            }
         }
         for (first, width, table) in self.panels() {
             let e = &memory.exponentials[rows * first..][..rows * PANEL];
@@ -283,6 +300,12 @@ impl SoftmaxLoss {
         }
         let weight_of = weights_of(weights, x.rows);
         let table = &table.data[classes.start * dim..classes.end * dim];
+        let rounded_table = f.bf16.map(|weights| weights.rounded(f.level, f.params, self.table, classes.clone()));
+        let mut rounded_rows = f.pool.take(if rounded_table.is_some() { x.data.len() } else { 0 });
+        if rounded_table.is_some() {
+            rounded_rows.copy_from_slice(&x.data);
+            round_in(f.level, &mut rounded_rows);
+        }
         let most = rows_at_once(count).min(x.rows.max(1));
         let mut memory = Scratch::new(f.pool, most, count, dim, training);
         let mut dx = f.pool.take(if training { x.data.len() } else { 0 });
@@ -293,7 +316,13 @@ impl SoftmaxLoss {
             let rows = most.min(x.rows - start);
             let (values, states) = (start * dim..(start + rows) * dim, &mut states[..rows]);
             let targets = &targets[start..start + rows];
-            let chunk = Chunk { level: f.level, x: &x.data[values.clone()], dim, table, targets };
+            let own = &x.data[values.clone()];
+            let operands = match &rounded_table {
+                Some(table) => (&rounded_rows[values.clone()], &table[..]),
+                None => (own, table),
+            };
+            let rounded = rounded_table.is_some();
+            let chunk = Chunk { level: f.level, x: own, dim, table, targets, operands, rounded };
             chunk.exponentiate(&mut memory, training, states);
             loss += (0..rows).map(|row| f64::from(weight_of(start + row)) * states[row].loss()).sum::<f64>();
             if training {
@@ -301,6 +330,7 @@ impl SoftmaxLoss {
             }
         }
         memory.end(f.pool);
+        f.pool.give(rounded_rows);
         let mut out = f.scalar(loss as f32, true);
         out.saved = [dx, d_table, Buffer::default()];
         out

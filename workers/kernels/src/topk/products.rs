@@ -4,8 +4,8 @@
 //! interleaved. Out: exact integer sums, the same at every level: `vpdpbusd` where there is AVX-512 VNNI, products of
 //! 16-bit pairs on AVX2, plain loops elsewhere. Nothing saturates: a sum of 65,536 products of 255 and 127 fits.
 
-pub(super) use crate::cpu::int8::dot::Dot;
-use crate::cpu::int8::dot::Kind;
+pub(super) use crate::cpu::coded::dot::Dot;
+use crate::cpu::coded::dot::Kind;
 
 /// Rows of a group.
 pub(super) const GROUP: usize = 64;

@@ -61,7 +61,8 @@ pub fn swiglu(arithmetic: Arithmetic, y: f64, right: f64) -> f64 {
 /// the larger side's.
 #[must_use]
 pub fn product(arithmetic: Arithmetic, k: usize, width: usize, magnitude: f64, scale: f64) -> f64 {
-    let single = serve::gamma(k, width) * magnitude + k.div_ceil(width.clamp(1, k.max(1))) as f64 * TINY;
+    let stretches = k.div_ceil(width.clamp(1, k.max(1))) as f64;
+    let single = serve::gamma(k, width) * magnitude + stretches * TINY * (1.0 + scale);
     match arithmetic {
         Arithmetic::Reference => 0.0,
         Arithmetic::Single => single,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use recmesh_contract::config::{Quantization, QuantizationFormat};
 use recmesh_contract::{Precision, Quantized};
-use recmesh_kernels::{QuantisedLinear, fp8, int8};
+use recmesh_kernels::{QuantisedLinear, QuantisedWeights, fp8, int8};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -105,14 +105,13 @@ pub fn save<M: Quantisable>(dir: &Path, report: &Report, quantised: &M) -> Resul
     let mut arrays = Vec::new();
     for id in quantised.linear_layers() {
         let Some(linear) = params.quantised(id) else { continue };
-        let (codes, scales): (Vec<u8>, _) = match linear {
-            QuantisedLinear::Fp8(it) => (it.weights().codes().to_vec(), it.weights().scales()),
-            QuantisedLinear::Int8(it) => {
-                (it.weights().codes().iter().map(|code| code.cast_unsigned()).collect(), it.weights().scales())
-            }
+        let weights = linear.weights();
+        let codes: Vec<u8> = match weights {
+            QuantisedWeights::Fp8(it) => it.codes().to_vec(),
+            QuantisedWeights::Int8(it) => it.codes().iter().map(|code| code.cast_unsigned()).collect(),
         };
-        let scales: Vec<u8> = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
-        arrays.push((params.get(id).name.clone(), linear.shape(), codes, scales));
+        let scales: Vec<u8> = weights.scales().iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        arrays.push((params.get(id).name.clone(), weights.shape(), codes, scales));
     }
     let mut views = Vec::new();
     for (name, (rows, cols), codes, scales) in &arrays {
@@ -194,22 +193,20 @@ pub fn open<M: Quantisable>(dir: &Path, mut model: M) -> Result<M, ModelError> {
         }
         let scales: Vec<f32> =
             scales.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
-        let linear: Option<QuantisedLinear> = match format {
+        let weights: Option<QuantisedWeights> = match format {
             QuantizationFormat::E4m3 => {
                 let (codes, scaling) = (codes.data().to_vec(), fp8_scaling(linear));
-                fp8::Quantised::from_parts(fp8::Format::E4m3, scaling, shape.into(), codes, scales)
-                    .map(|weights| fp8::Linear::serving(weights).into())
+                fp8::Quantised::from_parts(fp8::Format::E4m3, scaling, shape.into(), codes, scales).map(Into::into)
             }
             QuantizationFormat::Int8 => {
                 let codes = codes.data().iter().map(|code| code.cast_signed()).collect();
-                int8::Weights::from_parts(int8_scaling(linear), shape.into(), codes, scales)
-                    .map(|weights| int8::Linear::serving(weights).into())
+                int8::Weights::from_parts(int8_scaling(linear), shape.into(), codes, scales).map(Into::into)
             }
         };
-        let linear = linear.ok_or_else(|| {
+        let weights = weights.ok_or_else(|| {
             ModelError::corrupt(&file, format!("array {name}: a code or scale is no number, or scales do not fit"))
         })?;
-        model.params_mut().quantise(id, linear);
+        model.params_mut().quantise(id, QuantisedLinear::serving(weights));
     }
     Ok(model)
 }

@@ -4,7 +4,9 @@
 //! as it is.
 
 use recmesh_contract::config::{ActivationScales, LinearQuantization, Quantization, QuantizationFormat, WeightScales};
-use recmesh_kernels::{Level, ParamId, Params, QuantisedLinear, Tensor, fp8, fp8::gates::LayerError, int8};
+use recmesh_kernels::{
+    Level, ParamId, Params, QuantisedLinear, QuantisedWeights, Tensor, fp8, fp8::gates::LayerError, int8,
+};
 
 use crate::Trainable;
 
@@ -52,22 +54,16 @@ enum Use {
 
 fn quantise(tensor: &Tensor, how: &Quantization, purpose: Use) -> QuantisedLinear {
     let Tensor { rows, cols, data, .. } = tensor;
-    match how.format {
+    let weights: QuantisedWeights = match how.format {
         QuantizationFormat::E4m3 => {
             let (level, scaling) = (Level::detect(), fp8_scaling(how.linear));
-            let weights = fp8::Quantised::new(level, fp8::Format::E4m3, scaling, data, *rows, *cols);
-            match purpose {
-                Use::Trial => fp8::Linear::trial(weights).into(),
-                Use::Serving => fp8::Linear::serving(weights).into(),
-            }
+            fp8::Quantised::new(level, fp8::Format::E4m3, scaling, data, *rows, *cols).into()
         }
-        QuantizationFormat::Int8 => {
-            let weights = int8::Weights::new(int8_scaling(how.linear), data, *rows, *cols);
-            match purpose {
-                Use::Trial => int8::Linear::trial(weights).into(),
-                Use::Serving => int8::Linear::serving(weights).into(),
-            }
-        }
+        QuantizationFormat::Int8 => int8::Weights::new(int8_scaling(how.linear), data, *rows, *cols).into(),
+    };
+    match purpose {
+        Use::Trial => QuantisedLinear::trial(weights),
+        Use::Serving => QuantisedLinear::serving(weights),
     }
 }
 
@@ -108,6 +104,6 @@ pub fn errors<M: Quantisable>(trial: &M) -> Vec<LayerError> {
 pub fn weight_bytes(params: &Params) -> u64 {
     let floats: usize = params.tensors().iter().map(|tensor| tensor.data.len()).sum();
     let ids = (0..params.tensors().len()).filter_map(|at| params.quantised(ParamId(at)));
-    let quantised: usize = ids.map(QuantisedLinear::bytes).sum();
+    let quantised: usize = ids.map(|linear| linear.weights().bytes()).sum();
     (floats * size_of::<f32>() + quantised) as u64
 }

@@ -219,7 +219,7 @@ fn per_tensor_weights_come_back_as_they_went() {
         let params = low.params();
         for id in low.linear_layers() {
             let (rows, cols) = (params.get(id).rows, params.get(id).cols);
-            assert_eq!(params.quantised(id).unwrap().bytes(), rows * cols + size_of::<f32>(), "one scale");
+            assert_eq!(params.quantised(id).unwrap().weights().bytes(), rows * cols + size_of::<f32>(), "one scale");
         }
         let dir = tempfile::tempdir().unwrap();
         model.save(dir.path()).unwrap();

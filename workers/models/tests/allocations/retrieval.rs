@@ -84,9 +84,11 @@ fn check_retrieval(what: &str, many: usize, server: impl Fn(Arc<Catalog>) -> Box
     }
 }
 
-/// The model with its linear layers in signed bytes.
-fn in_bytes<M: Quantisable>(model: &M) -> M {
-    quantised(model, &Quantization { format: QuantizationFormat::Int8, ..Quantization::default() })
+const FORMATS: [QuantizationFormat; 2] = [QuantizationFormat::E4m3, QuantizationFormat::Int8];
+
+/// The model with its linear layers in eight bits.
+fn in_format<M: Quantisable>(model: &M, format: QuantizationFormat) -> M {
+    quantised(model, &Quantization { format, ..Quantization::default() })
 }
 
 fn decoder(catalog: Arc<Catalog>, beams: u32, renormalise: bool) -> LazyDecoder {
@@ -112,7 +114,10 @@ fn a_lazy_decoder_allocates_its_answers_only() {
     for (beams, renormalise) in [(1, false), (128, false), (128, true)] {
         check_retrieval(&format!("beam {beams}"), 6, |catalog| decoder(catalog, beams, renormalise).recommender());
     }
-    check_retrieval("beam 128, int8", 6, |catalog| in_bytes(&decoder(catalog, 128, false)).recommender());
+    for format in FORMATS {
+        let server = |catalog| in_format(&decoder(catalog, 128, false), format).recommender();
+        check_retrieval(&format!("beam 128, {format:?}"), 6, server);
+    }
 }
 
 fn sasrec() -> SasRec {
@@ -124,7 +129,10 @@ fn sasrec() -> SasRec {
 #[test]
 fn a_sasrec_allocates_its_answers_only() {
     check_retrieval("SASRec", 32, |catalog| sasrec().into_recommender(Some(catalog)));
-    check_retrieval("SASRec, int8", 32, |catalog| in_bytes(&sasrec()).into_recommender(Some(catalog)));
+    for format in FORMATS {
+        let server = |catalog| in_format(&sasrec(), format).into_recommender(Some(catalog));
+        check_retrieval(&format!("SASRec, {format:?}"), 32, server);
+    }
 }
 
 #[test]

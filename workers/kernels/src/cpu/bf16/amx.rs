@@ -165,7 +165,6 @@ mod x86 {
         const ROWS: usize = 2 * SIDE;
         const COLS: usize = 2 * SIDE;
         const TILES: usize = 16;
-        const WIDENED: bool = false;
 
         #[inline(always)]
         unsafe fn step(at: Step) {

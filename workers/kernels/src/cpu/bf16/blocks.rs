@@ -3,8 +3,7 @@
 //! ```text
 //! depth by U::TILES tiles ─► columns by 256 ─► rows by 128 ─► a step: U::ROWS × U::COLS sums over the block's depth
 //! ```
-//! In: packed sides. Out: every element of the output, once. A kernel that multiplies f32 gets its blocks widened here.
-//! A step that crosses the edge works on a copy of what it covers, so kernels know no edges: tiles are zero beyond
+//! In: packed sides. Out: every element of the output, once. A step that crosses the edge works on a copy of what it covers, so kernels know no edges: tiles are zero beyond
 //! theirs. Each element is one chain of sums along the depth, whatever the blocks.
 
 use super::Side;
@@ -42,8 +41,6 @@ pub(super) trait Unit {
     const COLS: usize;
     /// Tiles of the depth in a block.
     const TILES: usize;
-    /// Whether it multiplies f32, so that blocks are to be widened first.
-    const WIDENED: bool;
 
     /// `ROWS × COLS` sums.
     ///
@@ -52,71 +49,23 @@ pub(super) trait Unit {
     unsafe fn step(at: Step);
 }
 
-/// Words of memory for widened blocks.
-pub(super) fn room(left: Side<'_>, right: Side<'_>) -> usize {
-    let tiles = left.tiles().min(super::decoded::TILES);
-    (left.blocks().min(ROW_BLOCKS) + right.blocks().min(COLUMN_BLOCKS)) * tiles * 2 * TILE
-}
-
-/// Tiles as f32, two words for one: the first halves of all pairs of a tile, then the second ones. Two plain passes, which
-/// compilers turn into vectors; anything that interleaves becomes scattered stores.
-#[inline(always)]
-fn widen(out: &mut [u32], tiles: &[u32]) {
-    for (out, tile) in out.chunks_exact_mut(2 * TILE).zip(tiles.chunks_exact(TILE)) {
-        let (first, second) = out.split_at_mut(TILE);
-        for (value, &word) in first.iter_mut().zip(tile) {
-            *value = word << 16;
-        }
-        for (value, &word) in second.iter_mut().zip(tile) {
-            *value = word & 0xFFFF_0000;
-        }
-    }
-}
-
-/// `blocks` blocks of a side from `block` and `tile` on: where the first begins, and how far the next is.
-#[inline(always)]
-fn block_of<U: Unit>(
-    side: Side<'_>,
-    (block, blocks): (usize, usize),
-    (tile, tiles): (usize, usize),
-    widened: &mut [u32],
-) -> (*const u32, usize) {
-    let from = block * side.step + tile * TILE;
-    if !U::WIDENED {
-        return (side.words[from..].as_ptr(), side.step);
-    }
-    let step = tiles * 2 * TILE;
-    for (at, out) in widened.chunks_exact_mut(step).take(blocks).enumerate() {
-        widen(out, &side.words[from + at * side.step..][..tiles * TILE]);
-    }
-    (widened.as_ptr(), step)
-}
-
 /// The whole product.
 ///
 /// # Safety
-/// Sides and output fit each other, no size is zero, sides hold their tiles, `widened` is as long as [`room`] says if
-/// the unit is one that needs it, and the machine has the unit's instructions.
+/// Sides and output fit each other, no size is zero, sides hold their tiles, and the machine has the unit's instructions.
 #[inline(always)]
-pub(super) unsafe fn blocked<U: Unit>(
-    out: &mut [f32],
-    how: Output,
-    left: Side<'_>,
-    right: Side<'_>,
-    widened: &mut [u32],
-) {
+pub(super) unsafe fn blocked<U: Unit>(out: &mut [f32], how: Output, left: Side<'_>, right: Side<'_>) {
     let (rows, cols) = (left.lines, right.lines);
-    let of_left = left.tiles().min(U::TILES) * left.blocks().min(ROW_BLOCKS) * 2 * TILE;
-    let (for_left, for_right) = widened.split_at_mut(if U::WIDENED { of_left } else { 0 });
+    let from = |side: Side<'_>, block: usize, tile: usize| side.words[block * side.step + tile * TILE..].as_ptr();
     for tile in (0..left.tiles()).step_by(U::TILES) {
         let tiles = U::TILES.min(left.tiles() - tile);
         let add = tile > 0 || how == Output::Add;
         for n in (0..right.blocks()).step_by(COLUMN_BLOCKS) {
             let across = COLUMN_BLOCKS.min(right.blocks() - n);
-            let (right_at, right_block) = block_of::<U>(right, (n, across), (tile, tiles), for_right);
+            let right_at = from(right, n, tile);
             for m in (0..left.blocks()).step_by(ROW_BLOCKS) {
                 let down = ROW_BLOCKS.min(left.blocks() - m);
-                let (left_at, left_block) = block_of::<U>(left, (m, down), (tile, tiles), for_left);
+                let left_at = from(left, m, tile);
                 for col in (n * SIDE..(n + across) * SIDE).step_by(U::COLS) {
                     for row in (m * SIDE..rows.min((m + down) * SIDE)).step_by(U::ROWS) {
                         let (i, j) = (row - m * SIDE, col / SIDE - n);
@@ -124,10 +73,10 @@ pub(super) unsafe fn blocked<U: Unit>(
                         // that has no second block is told to take the first one twice.
                         unsafe {
                             let step = Step {
-                                left: left_at.add(i / SIDE * left_block + i % SIDE * SIDE),
-                                left_block: if i / SIDE + 1 < down { left_block } else { 0 },
-                                right: right_at.add(j * right_block),
-                                right_block: if j + 1 < across { right_block } else { 0 },
+                                left: left_at.add(i / SIDE * left.step + i % SIDE * SIDE),
+                                left_block: if i / SIDE + 1 < down { left.step } else { 0 },
+                                right: right_at.add(j * right.step),
+                                right_block: if j + 1 < across { right.step } else { 0 },
                                 tiles,
                                 out: out.as_mut_ptr().wrapping_add(row * cols + col),
                                 row: cols,

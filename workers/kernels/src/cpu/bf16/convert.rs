@@ -34,6 +34,12 @@ pub fn widened(bits: &[u16]) -> Vec<f32> {
     bits.iter().copied().map(widen).collect()
 }
 
+/// The bf16 nearest to `x`.
+#[inline(always)]
+pub(crate) fn rounding(x: f32) -> f32 {
+    f32::from_bits(word(x) << 16)
+}
+
 /// [`round`] in the lower half of a word.
 #[inline(always)]
 pub(super) fn word(x: f32) -> u32 {
@@ -42,6 +48,15 @@ pub(super) fn word(x: f32) -> u32 {
     // A NaN may have its only set bits among those that are cut off.
     let quiet = (bits >> 16) | 0x40;
     if bits & 0x7FFF_FFFF > 0x7F80_0000 { quiet } else { nearest }
+}
+
+kernel! {
+    /// Rounds numbers to bf16 where they lie, as f32.
+    pub(crate) fn round_in<S>(x: &mut [f32]) {
+        for x in x {
+            *x = rounding(*x);
+        }
+    }
 }
 
 kernel! {

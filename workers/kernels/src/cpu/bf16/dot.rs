@@ -1,7 +1,6 @@
 //! Steps with `VDPBF16PS`: two products of a pair and two additions a lane.
 //!
-//! In: packed tiles as they are. Out: sums; the instruction takes denormals for zero. Run on an
-//! emulated processor that has it (`make test-isa`), never on a real one.
+//! In: packed tiles as they are. Out: sums; the instruction takes denormals for zero.
 
 use std::arch::x86_64::{
     __m512, __m512bh, __m512i, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_set1_epi32,
@@ -30,7 +29,6 @@ impl Unit for Dot {
     const ROWS: usize = ROWS;
     const COLS: usize = 2 * SIDE;
     const TILES: usize = 16;
-    const WIDENED: bool = false;
 
     #[inline(always)]
     unsafe fn step(at: Step) {
@@ -71,5 +69,5 @@ impl Unit for Dot {
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512vl,avx2,fma")]
 pub(super) unsafe fn avx512_bf16(out: &mut [f32], how: Output, left: Side<'_>, right: Side<'_>) {
     // SAFETY: the caller's promise.
-    unsafe { blocked::<Dot>(out, how, left, right, &mut []) }
+    unsafe { blocked::<Dot>(out, how, left, right) }
 }

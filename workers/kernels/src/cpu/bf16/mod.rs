@@ -1,11 +1,11 @@
-//! Products of bf16 with sums in f32, over one packed layout for all instruction sets.
+//! Products of bf16 with sums in f32, over one packed layout for the instruction sets that multiply bf16.
 //!
 //! ```text
 //! out [m × n] f32   =  or +=   left [m × k] bf16  ·  right [k × n] bf16
 //!
 //! Amx            tiles, TDPBF16PS                     2 × 2 tiles of sums
 //! Avx512Bf16     VDPBF16PS                            8 rows × 2 vectors of sums
-//! below          a block's pairs are widened to f32, then fused (portable: plain) f32 products
+//! below          not here: operands are rounded where they lie ([`round_in`]), and products of f32 multiply them
 //! ```
 //! In: packed sides ([`pack`]). Out: f32, written or added to, on the calling thread. The steps along the depth are the
 //! same at any number of threads that share the rows, so results are too.
@@ -19,16 +19,15 @@
 //! order, and half of the first term would do if none fell below the normal range. The two bf16 instructions take
 //! denormal operands and results for zero, ignoring the machine's mode: an operand costs `2⁻¹²⁶` times its partner, a
 //! result `2⁻¹²⁶`. Where no partial sum overflows, infinities and NaN come out as they would from exact sums, but for a
-//! denormal times an infinity, which is NaN where denormals are zero. AVX2 and AVX-512 without bf16 instructions agree in bits.
+//! denormal times an infinity, which is NaN where denormals are zero.
 //!
-//! The levels with bf16 instructions have run on an emulated processor (`make test-isa`), never on a real one.
+//! Tiles have run on an emulated processor (`make test-isa`), never on a real one.
 
 #![allow(unsafe_code)] // Kernels take pointers; `product` proves that they stay within the slices.
 
 pub(crate) mod amx;
 mod blocks;
 mod convert;
-mod decoded;
 #[cfg(target_arch = "x86_64")]
 mod dot;
 pub(crate) mod pack;
@@ -36,14 +35,15 @@ mod peak;
 mod whole;
 
 pub use convert::{round, rounded, widen, widened};
+pub(crate) use convert::{round_in, rounding};
 pub use peak::peak;
 pub use whole::matmul;
 
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
 use super::level::Kind;
 use super::{Level, matmul::Output};
-use crate::buffer::Pool;
 use pack::{DEPTH, SIDE, TILE};
 
 /// A packed left side.
@@ -136,18 +136,12 @@ impl<'a> Right<'a> {
     }
 }
 
-/// `out = left · right` or `out += left · right`; `out` is dense and row-major. The pool lends what widened blocks need.
+/// `out = left · right` or `out += left · right`; `out` is dense and row-major.
 ///
 /// # Panics
-/// If the shapes do not fit.
-pub(crate) fn product(
-    level: Level,
-    pool: &mut Pool,
-    out: &mut [f32],
-    how: Output,
-    Left(left): Left<'_>,
-    Right(right): Right<'_>,
-) {
+/// If the shapes do not fit, or the level has no instruction for it.
+pub(crate) fn product(level: Level, out: &mut [f32], how: Output, Left(left): Left<'_>, Right(right): Right<'_>) {
+    assert!(level.multiplies_bf16(), "products of bf16 at {level:?}");
     assert_eq!(left.depth, right.depth, "inner sizes of a product in bf16");
     assert_eq!(out.len(), left.lines * right.lines, "a product in bf16 {} x {}", left.lines, right.lines);
     assert!(left.holds() && right.holds(), "sides of a product in bf16");
@@ -160,30 +154,16 @@ pub(crate) fn product(
         }
         return;
     }
-    // SAFETY: both sides hold every tile of their lines and depth, `out` is dense and as long as asserted, and a level
-    // above portable is only made by `Level::detect`, which found its features.
+    // SAFETY: both sides hold every tile of their lines and depth, `out` is dense and as long as asserted, and levels are
+    // only made where their features were found.
+    #[cfg(target_arch = "x86_64")]
     unsafe {
-        match level.kind() {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Amx => {
-                amx::configure();
-                blocks::blocked::<amx::Tiles>(out, how, left, right, &mut []);
-                amx::release();
-            }
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Bf16 => dot::avx512_bf16(out, how, left, right),
-            _ => {
-                let mut room = pool.take(blocks::room(left, right));
-                let widened = room.words_mut();
-                match level.kind() {
-                    #[cfg(target_arch = "x86_64")]
-                    Kind::Avx512 => decoded::avx512(out, how, left, right, widened),
-                    #[cfg(target_arch = "x86_64")]
-                    Kind::Avx2 => decoded::avx2(out, how, left, right, widened),
-                    _ => blocks::blocked::<decoded::Vectors<super::thin::Four, 2, 4>>(out, how, left, right, widened),
-                }
-                pool.give(room);
-            }
+        if level.kind() == Kind::Amx {
+            amx::configure();
+            blocks::blocked::<amx::Tiles>(out, how, left, right);
+            amx::release();
+        } else {
+            dot::avx512_bf16(out, how, left, right);
         }
     }
 }

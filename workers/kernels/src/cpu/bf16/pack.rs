@@ -175,7 +175,7 @@ kernel! {
 /// Transposes a tile.
 pub(crate) fn turn(level: Level, tile: &mut Words) {
     match level.kind() {
-        // SAFETY: a level above portable is only made by `Level::detect`, which found its features.
+        // SAFETY: a level above portable is only made where its features were found.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 | Kind::Avx512Bf16 | Kind::Amx => unsafe { turn_avx512(tile) },
         _ => {

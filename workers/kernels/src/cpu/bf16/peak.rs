@@ -41,7 +41,7 @@ pub fn peak(level: Level, rounds: u64) -> Option<(&'static str, u64)> {
     #[cfg(target_arch = "x86_64")]
     {
         let rounds = rounds.max(1);
-        // SAFETY: a level above portable is only made by `Level::detect`, which found its instructions; they change
+        // SAFETY: a level above portable is only made where its instructions were found; they change
         // registers that are said to change, and tiles are given back.
         unsafe {
             match level.kind() {

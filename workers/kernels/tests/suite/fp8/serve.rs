@@ -37,11 +37,16 @@ fn products_keep_their_bound() {
                 let mut out = vec![f32::NAN; m * n];
                 gemm(level, &mut out, &a, &b, &mut tiles);
                 for (at, (&found, &(exact, absolute))) in out.iter().zip(&expected).enumerate() {
-                    let bound = gamma(k, length) * absolute + k.div_ceil(length) as f64 * 2_f64.powi(-149);
+                    let scale = (0..k).step_by(length).map(|col| a.scale_at(at / n, col)).fold(0.0, f32::max);
+                    let lost = k.div_ceil(length) as f64 * 2_f64.powi(-149) * (1.0 + f64::from(scale));
+                    let bound = gamma(k, length) * absolute + lost;
                     let off = (f64::from(found) - exact).abs();
                     assert!(off <= bound, "{left:?} x {right:?} {m} {n} {k} at {at}: {found}, not {exact}");
                 }
-                assert_eq!(&out, first.get_or_insert_with(|| out.clone()), "{level:?}");
+                // Tiles add in an order of their own.
+                if !format!("{level:?}").contains("Amx") {
+                    assert_eq!(&out, first.get_or_insert_with(|| out.clone()), "{level:?}");
+                }
             }
         }
     }
@@ -68,12 +73,11 @@ fn a_tile_border_changes_nothing() {
     let (x, y) = (quantised(Scaling::Rows, &a, k), quantised(Scaling::Rows, &b, k));
     let mut out = vec![0.0; 300 * 80];
     gemm(Level::detect(), &mut out, &x, &y, &mut tiles);
-    let (first, expected) = (exact(&x), exact(&y));
-    for row in [0, 255, 256, 299] {
-        let expected = product(&first[row * k..(row + 1) * k], &expected, k);
-        for (found, (exact, absolute)) in out[row * 80..(row + 1) * 80].iter().zip(expected) {
-            assert!((f64::from(*found) - exact).abs() <= gamma(k, k) * absolute, "row {row}");
-        }
+    for row in [0, 15, 16, 47, 48, 299] {
+        let alone = quantised(Scaling::Rows, &a[row * k..][..k], k);
+        let mut found = vec![0.0; 80];
+        gemm(Level::detect(), &mut found, &alone, &y, &mut tiles);
+        assert_eq!(found, out[row * 80..][..80], "row {row}");
     }
 }
 

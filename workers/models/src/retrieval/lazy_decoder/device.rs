@@ -17,7 +17,7 @@ use recmesh_kernels::cuda::{
     Blas, CudaError, Decoder, DecoderWeights, Device, Engine, Found, GemmTable, Given, Graphs, Map, Norm, Precision,
     Request, Shape, Source, TrieLevel, TrieLevels, Walk,
 };
-use recmesh_kernels::{ParamId, QuantisedLinear, Tape};
+use recmesh_kernels::{ParamId, QuantisedLinear, QuantisedWeights, Tape};
 
 use super::super::sequence::newest;
 use super::context::{Context, Tokens};
@@ -242,9 +242,9 @@ impl LazyDecoder {
     /// Its sizes as the kernels name them.
     pub(super) fn device_shape(&self) -> Shape {
         let (config, layout) = (&self.config, &self.layout);
-        let kind = |id: ParamId| self.params.quantised(id);
+        let kind = |id: ParamId| self.params.quantised(id).map(QuantisedLinear::weights);
         let quantised =
-            layout.layers.iter().any(|layer| matches!(kind(layer.cross.query), Some(QuantisedLinear::Fp8(_))));
+            layout.layers.iter().any(|layer| matches!(kind(layer.cross.query), Some(QuantisedWeights::Fp8(_))));
         Shape {
             precision: if quantised { Precision::E4m3 } else { Precision::Bf16 },
             width: config.d_model as usize,
@@ -290,10 +290,10 @@ impl Source for Trained<'_> {
             Map::Up => it.ffn.up,
             Map::Down => it.ffn.down,
         };
-        match self.0.params.quantised(id) {
-            Some(QuantisedLinear::Fp8(linear)) => Given::Codes(Cow::Borrowed(linear.weights())),
+        match self.0.params.quantised(id).map(QuantisedLinear::weights) {
+            Some(QuantisedWeights::Fp8(weights)) => Given::Codes(Cow::Borrowed(weights)),
             // No kernel multiplies signed bytes: what they stand for, in bf16.
-            Some(QuantisedLinear::Int8(linear)) => Given::Floats(Cow::Owned(linear.weights().dequantise())),
+            Some(QuantisedWeights::Int8(weights)) => Given::Floats(Cow::Owned(weights.dequantise())),
             None => Given::Floats(self.floats(id)),
         }
     }

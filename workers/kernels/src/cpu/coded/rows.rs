@@ -1,11 +1,23 @@
-//! Numbers become codes of one byte.
+//! Rows of numbers become words of codes.
 //!
-//! In: a row, or the inverse of its scale. Out: its largest magnitude and a scale, or codes `round(x · inverse) + 128`,
-//! ties to even. Every step rounds on its own, so all levels give the same codes in bits.
+//! In: rows of f32. Out: a word for every four signed bytes (each plus 128) or every two bf16, the first in the lowest
+//! bits, and a scale a row. Every step rounds on its own, so all levels give the same codes in bits.
 
-use crate::cpu::kernel;
+use crate::cpu::{Level, kernel};
 
-/// The largest code.
+/// Where coded rows go. What is beyond the depth becomes the code of 0.
+pub(crate) struct CodesMut<'a> {
+    pub words: &'a mut [u32],
+    /// Words of a row.
+    pub stride: usize,
+    /// One a row and stretch of the depth.
+    pub scales: &'a mut [f32],
+}
+
+/// Codes dense rows of `depth` numbers, as one kind of weights needs them.
+pub(crate) type Coder = fn(Level, CodesMut<'_>, &[f32], usize);
+
+/// The largest signed byte that is a code.
 const MOST: f32 = 127.0;
 /// Adding this to a small float rounds it to an integer, which then stands, plus 128, in the low byte.
 const ROUND: f32 = 12_582_912.0 + 128.0;
@@ -56,17 +68,24 @@ kernel! {
 }
 
 kernel! {
-    /// Codes and a scale of every row of `depth` numbers; rows of codes are `stride` bytes, what is beyond the depth is
-    /// the code of 0.
-    pub(super) fn code_rows<S>(codes: &mut [u8], stride: usize, scales: &mut [f32], x: &[f32], depth: usize) {
-        for ((x, codes), to) in x.chunks_exact(depth).zip(codes.chunks_exact_mut(stride)).zip(scales) {
+    /// A [`Coder`] of signed bytes.
+    pub(crate) fn bytes<S>(out: CodesMut<'_>, x: &[f32], depth: usize) {
+        let CodesMut { words, stride, scales } = out;
+        for ((x, words), to) in x.chunks_exact(depth).zip(words.chunks_exact_mut(stride)).zip(scales) {
             let (scale, inverse) = scale_for(largest_of(x));
-            let (codes, rest) = codes.split_at_mut(depth);
+            let (codes, rest) = bytemuck::cast_slice_mut::<u32, u8>(words).split_at_mut(depth);
             code_of(codes, x, inverse);
-            if !rest.is_empty() {
-                rest.fill(128);
-            }
+            rest.fill(128);
             *to = scale;
+        }
+    }
+}
+
+kernel! {
+    /// Pairs as f32, two words for one.
+    pub(super) fn widen<S>(out: &mut [u32], words: &[u32]) {
+        for (out, &word) in out.as_chunks_mut::<2>().0.iter_mut().zip(words) {
+            *out = [word << 16, word & 0xFFFF_0000];
         }
     }
 }

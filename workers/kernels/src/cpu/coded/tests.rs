@@ -1,7 +1,9 @@
-//! Ragged products of bytes by every way of every level against sums in f64, and against each other in bits.
+//! Ragged products of bytes and of pairs by every way of every level against sums in f64, and against each other in bits.
 
 use super::*;
 use crate::cpu::panels::Curve;
+use crate::fp8::serve::gamma;
+use crate::fp8::{Format, Quantised, Scaling};
 
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count as u64).map(|i| (crate::noise::hash(seed, i) >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
@@ -37,14 +39,14 @@ impl Coded {
     }
 
     fn panels(&self, gated: bool) -> Panels {
-        Panels::new(&self.codes, &self.scales, (self.scales.len(), self.depth), gated)
+        Panels::bytes(&self.codes, &self.scales, (self.scales.len(), self.depth), gated)
     }
 }
 
 fn run((level, dot): (Level, Dot), x: &[f32], panels: &Panels, then: Then<'_>) -> Vec<f32> {
     let rows = x.len() / panels.depth();
-    let (mut out, mut scratch) = (vec![f32::NAN; rows * panels.width()], vec![f32::NAN; panels.room(rows)]);
-    product_by(level, dot, &mut out, x, panels, then, &mut scratch);
+    let (mut out, mut scratch) = (vec![f32::NAN; rows * panels.width()], vec![f32::NAN; panels.room(level, rows)]);
+    product_by(level, dot, &mut out, Left::Plain(x), panels, then, &mut scratch);
     out
 }
 
@@ -122,7 +124,7 @@ fn a_row_gives_the_same_beside_any_others() {
             let some = run(way, &x[depth..][..rows * depth], &panels, Then::NOTHING);
             assert_eq!(some, all[outputs..][..rows * outputs], "{way:?} {rows}");
         }
-        let one = Panels::new(&coded.codes[7 * depth..8 * depth], &coded.scales[7..8], (1, depth), false);
+        let one = Panels::bytes(&coded.codes[7 * depth..8 * depth], &coded.scales[7..8], (1, depth), false);
         let column: Vec<f32> = all.iter().skip(7).step_by(outputs).copied().collect();
         assert_eq!(run(way, &x, &one, Then::NOTHING), column, "{way:?}");
     }
@@ -131,7 +133,7 @@ fn a_row_gives_the_same_beside_any_others() {
 /// The longest sum of the largest codes, of either sign.
 #[test]
 fn the_deepest_product_does_not_overflow() {
-    let panels = Panels::new(&[[127; DEEPEST], [-127; DEEPEST]].concat(), &[0.5], (2, DEEPEST), false);
+    let panels = Panels::bytes(&[[127; DEEPEST], [-127; DEEPEST]].concat(), &[0.5], (2, DEEPEST), false);
     let x: Vec<f32> = (0..2 * DEEPEST).map(|i| if i < DEEPEST { 2.0 } else { -2.0 }).collect();
     let wanted = (DEEPEST * 127 * 127) as f32 * 0.5 * (2.0 / 127.0);
     for way in ways() {
@@ -210,10 +212,83 @@ fn what_follows_is_what_single_steps_give() {
 #[test]
 fn one_scale_of_all_outputs_is_each_outputs_scale() {
     let codes: Vec<i8> = (0..5 * 9).map(|i| (i * 37 % 255 - 127) as i8).collect();
-    let (one, each) = (Panels::new(&codes, &[0.25], (5, 9), false), Panels::new(&codes, &[0.25; 5], (5, 9), false));
+    let (one, each) = (Panels::bytes(&codes, &[0.25], (5, 9), false), Panels::bytes(&codes, &[0.25; 5], (5, 9), false));
     let x = numbers(27, 9);
     for way in ways() {
         assert_eq!(run(way, &x, &one, Then::NOTHING), run(way, &x, &each, Then::NOTHING));
+    }
+}
+
+/// Rows and weights in E4M3 as floats and as codes.
+fn in_e4m3(scaling: Scaling, x: &[f32], cols: usize) -> (Quantised, Vec<f64>) {
+    let made = Quantised::new(Level::PORTABLE, Format::E4m3, scaling, x, x.len() / cols, cols);
+    let values = made
+        .codes()
+        .iter()
+        .enumerate()
+        .map(|(at, &code)| f64::from(Format::E4m3.decode(code)) * f64::from(made.scale_at(at / cols, at % cols)));
+    let values = values.collect();
+    (made, values)
+}
+
+/// Rows that are quantised as they come, by every level; tiles apart, levels agree in bits.
+#[test]
+fn pairs_keep_their_bound_and_agree_in_bits() {
+    for (rows, depth, outputs) in SHAPES.into_iter().filter(|&(.., outputs)| outputs > 0) {
+        let (mut x, w) = (numbers(rows * depth, 1), numbers(outputs * depth, 2));
+        x.iter_mut().step_by(41).for_each(|x| *x *= 1e6);
+        let (exact, weights) = (in_e4m3(Scaling::Rows, &x, depth), in_e4m3(Scaling::Rows, &w, depth));
+        let panels = weights.0.panels(false);
+        let mut first: Option<Vec<f32>> = None;
+        for level in Level::all() {
+            let found = run((level, Dot::at(level)), &x, &panels, Then::NOTHING);
+            for (at, &found) in found.iter().enumerate() {
+                let (a, b) = (&exact.1[at / outputs * depth..][..depth], &weights.1[at % outputs * depth..][..depth]);
+                let terms = || a.iter().zip(b).map(|(a, b)| a * b);
+                let (sum, size): (f64, f64) = (terms().sum(), terms().map(f64::abs).sum());
+                let scale = f64::from(exact.0.scale_at(at / outputs, 0));
+                let bound = gamma(depth, depth) * size + 2_f64.powi(-149) * (1.0 + scale);
+                assert!(
+                    (f64::from(found) - sum).abs() <= bound,
+                    "{level:?} {rows} {depth} {outputs} {at}: {found} {sum}"
+                );
+            }
+            if level.kind() != LevelKind::Amx {
+                assert_eq!(&found, first.get_or_insert_with(|| found.clone()), "{level:?} {rows} {depth} {outputs}");
+            }
+        }
+    }
+}
+
+/// What follows, gates, single outputs, and any rows beside them, of pairs as of bytes.
+#[test]
+fn pairs_give_the_same_beside_any_others() {
+    let (depth, outputs) = (42, 46);
+    let (x, w) = (numbers(29 * depth, 3), numbers(outputs * depth, 4));
+    let (weights, _) = in_e4m3(Scaling::Rows, &w, depth);
+    let (panels, gated) = (weights.panels(false), weights.panels(true));
+    let bias = numbers(outputs, 7);
+    for level in Level::all() {
+        let way = (level, Dot::at(level));
+        let all = run(way, &x, &panels, Then::NOTHING);
+        for rows in 1..29 {
+            let some = run(way, &x[depth..][..rows * depth], &panels, Then::NOTHING);
+            assert_eq!(some, all[outputs..][..rows * outputs], "{level:?} {rows}");
+        }
+        let mut wanted = all.clone();
+        wanted
+            .chunks_mut(outputs)
+            .for_each(|row| row.iter_mut().zip(&bias).for_each(|(y, bias)| *y = (*y + bias).max(0.0)));
+        assert_eq!(run(way, &x, &panels, Then { bias: &bias, curve: Curve::Relu, onto: &[] }), wanted, "{level:?}");
+        let mut wanted = vec![0.0; 29 * outputs / 2];
+        crate::cpu::elementwise::swiglu(level, &mut wanted, &all, outputs / 2);
+        assert_eq!(run(way, &x, &gated, Then::NOTHING), wanted, "{level:?}");
+        let mut spoiled = x[..2 * depth].to_vec();
+        spoiled[7] = f32::NAN;
+        let found = run(way, &spoiled, &panels, Then::NOTHING);
+        assert!(found[..outputs].iter().all(|y| y.is_nan()), "{level:?}");
+        assert_eq!(found[outputs..], all[outputs..2 * outputs], "{level:?}: spoils no other");
+        assert_eq!(run(way, &[0.0; 42], &panels, Then { bias: &bias, ..Then::NOTHING }), bias, "{level:?}");
     }
 }
 
