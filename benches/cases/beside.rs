@@ -22,7 +22,6 @@ use recmesh_contract::config::{
     SasRec as Config, Schedule, SoftmaxLoss, TrainingParams,
 };
 use recmesh_contract::{Candidate, ItemIndex, Progress, Query, Recommend, Reporter, Threads, Ties};
-use recmesh_kernels::share;
 use recmesh_learning::{Run, train};
 use recmesh_models::quant::{Quantisable, quantised};
 use recmesh_models::retrieval::{SasRec, SequenceExample};

@@ -62,9 +62,14 @@ class Side:
             time.sleep(0.01)
 
     def running(self):
-        """Nanoseconds on a processor of each of its threads."""
-        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return {thread.name: (thread / "schedstat").read_text().split()[0] for thread in threads}
+        """Nanoseconds on a processor of each of its threads that is there."""
+        times = {}
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            try:
+                times[thread.name] = (thread / "schedstat").read_text().split()[0]
+            except OSError:
+                continue  # It has ended meanwhile.
+        return times
 
     def finish(self):
         outcome = json.loads(self.line())
