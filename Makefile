@@ -61,9 +61,14 @@ test-cuda: ## the CUDA side on an emulated driver: no device; needs python3 and 
 	RECMESH_NEEDS_DEVICE=1 LD_LIBRARY_PATH=$(EMULATED) $(CARGO) test -p recmesh-models -p recmesh-pool \
 		--features recmesh-models/cuda,recmesh-pool/cuda --lib -- device
 
+# It is copied to machines by hand: less than 50 MiB.
+SUITE_BYTES = 52428800
+
 gpu-suite: ## one program that checks and measures the CUDA kernels where there is a device: docs/gpu.md
 	$(CARGO) build --release -p recmesh-kernels --features cuda --bin recmesh-gpu-suite
 	strip -o $(TARGET)/recmesh-gpu-suite $(TARGET)/release/recmesh-gpu-suite
+	@bytes=$$(wc -c < $(TARGET)/recmesh-gpu-suite); echo "$(TARGET)/recmesh-gpu-suite: $$bytes bytes"; \
+		test $$bytes -lt $(SUITE_BYTES) || { echo "larger than $(SUITE_BYTES) bytes"; exit 1; }
 
 bench: ## building blocks beside plain ways of doing the same; `make bench ONLY=decode` runs a part
 	$(CARGO) bench --bench micro -- $(ONLY)

@@ -1,12 +1,13 @@
 // out = a . b^T over E4M3 codes: Hopper's warpgroup matrix instructions, fed by bulk tensor loads.
 //
 // In: activations a [m, k] and weights b [n, k] as codes, with scales. Out: [m, n], bf16 or f32, row stride n.
-//   rows:   a scale a row of a and of b: (sum * a_scale) * b_scale, one accumulation over all of k
+//   rows:   a scale a row of a and of b: (sum * a_scale) * b_scale; one accumulation over all of k, or, where k > 4096,
+//           f32 sums of accumulations over 128 columns
 //   blocks: a_scales [m, ceil(k / 128)], b_scales [ceil(n / 128), ceil(k / 128)]:
 //           out = fma(sum of 128 columns, a_scale * b_scale, out)
-// With accumulate != 0 the result is added to what stands in out (f32 entries; the bf16 entries ignore it).
+// With accumulate != 0 the result is added to what stands in out (f32 entries; the bf16 entry ignores it).
 //
-// Entries: fp8_gemm_rows_bf16, fp8_gemm_rows_f32, fp8_gemm_blocks_bf16, fp8_gemm_blocks_f32
+// Entries: fp8_gemm_rows_bf16, fp8_gemm_rows_f32, fp8_gemm_blocks_f32
 //   (__grid_constant__ TensorMap a_map, __grid_constant__ TensorMap b_map, const float* a_scales,
 //    const float* b_scales, bf16* | float* out, int m, int n, int k, int accumulate)
 // TensorMap is a CUtensorMap by value (128 bytes): UINT8, rank 2, dimensions {k, rows}, stride {bytes of a row: a
@@ -31,5 +32,4 @@
 
 FP8_GEMM(fp8_gemm_rows_bf16, Scaling::Rows, bf16)
 FP8_GEMM(fp8_gemm_rows_f32, Scaling::Rows, float)
-FP8_GEMM(fp8_gemm_blocks_bf16, Scaling::Blocks, bf16)
 FP8_GEMM(fp8_gemm_blocks_f32, Scaling::Blocks, float)

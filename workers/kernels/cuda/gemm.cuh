@@ -4,6 +4,9 @@
 //   consumer: wait for a full stage => four products over 32 codes each => the stage is empty
 //             => ... after the last stage of a tile: scale, store
 //
+// The tensor core cuts its sums at 13 fraction bits. Where scales change every 128 columns, or k is so large that the
+// cuts add up, a stage's sums are added to others in f32 ("promoted") and begin anew.
+//
 // In: tensor maps, scales and a schedule of tiles. Out: 128 x 128 of `out` a tile; a consumer warpgroup has 64 rows of
 // it. Edges: loads out of bounds are zeros, stores out of bounds do not happen.
 #pragma once
@@ -16,6 +19,7 @@ constexpr int STAGES = 4;
 constexpr int CONSUMERS = 256;  // threads
 constexpr int GEMM_THREADS = CONSUMERS + 128;
 constexpr unsigned TILE_BYTES = TILE * TILE;
+constexpr int UNPROMOTED = 4096;  // columns that the tensor core adds up alone, at most
 
 enum class Scaling { Rows, Blocks };
 
@@ -209,9 +213,9 @@ __device__ __forceinline__ void consume_rows(const Problem<Out>& problem, int bl
     }
 }
 
-template <typename Out, typename Schedule>
-__device__ __forceinline__ void consume_blocks(const Problem<Out>& problem, int blocks, Schedule schedule,
-                                               unsigned char* stages, Barriers& barriers) {
+template <Scaling SCALING, typename Out, typename Schedule>
+__device__ __forceinline__ void consume_promoted(const Problem<Out>& problem, int blocks, Schedule schedule,
+                                                 unsigned char* stages, Barriers& barriers) {
     const int group = threadIdx.x / 128, within = group * 64 + threadIdx.x % 128 / 32 * 16 + threadIdx.x % 32 / 4;
     Place place;
     Tile tile;
@@ -221,17 +225,22 @@ __device__ __forceinline__ void consume_blocks(const Problem<Out>& problem, int 
         const float* a_scales = problem.a_scales + static_cast<size_t>(row) * blocks;
         const float* b_scales = problem.b_scales + static_cast<size_t>(tile.b_block) * blocks;
         for (int block = 0; block < blocks; block++, place.advance()) {
-            float sums[64];
+            float sums[64], upper = 1.0f, lower = 1.0f;
             multiply(sums, stages, barriers, place, group, false);
-            const float b_scale = b_scales[block];
-            const float upper = row < tile.row_end ? __fmul_rn(a_scales[block], b_scale) : 0.0f;
-            const float lower = row + 8 < tile.row_end ? __fmul_rn(a_scales[8 * blocks + block], b_scale) : 0.0f;
+            if (SCALING == Scaling::Blocks) {
+                const float b_scale = b_scales[block];
+                upper = row < tile.row_end ? __fmul_rn(a_scales[block], b_scale) : 0.0f;
+                lower = row + 8 < tile.row_end ? __fmul_rn(a_scales[8 * blocks + block], b_scale) : 0.0f;
+            }
             wgmma_wait<0>(sums);
             release(barriers, place.stage);
 #pragma unroll
-            for (int i = 0; i < 64; i++) promoted[i] = __fmaf_rn(sums[i], i % 4 < 2 ? upper : lower, promoted[i]);
+            for (int i = 0; i < 64; i++) {
+                promoted[i] = SCALING == Scaling::Rows ? __fadd_rn(promoted[i], sums[i])
+                                                       : __fmaf_rn(sums[i], i % 4 < 2 ? upper : lower, promoted[i]);
+            }
         }
-        store<Scaling::Blocks>(problem, tile, row, promoted);
+        store<SCALING>(problem, tile, row, promoted);
     }
 }
 
@@ -256,7 +265,10 @@ __device__ __forceinline__ void gemm(const TensorMap& a_map, const TensorMap& b_
         }
         produce(a_map, b_map, blocks, schedule, stages, barriers);
     } else if (threadIdx.x < CONSUMERS) {
-        if (SCALING == Scaling::Rows) consume_rows(problem, blocks, schedule, stages, barriers);
-        else consume_blocks(problem, blocks, schedule, stages, barriers);
+        if (SCALING == Scaling::Rows && problem.k <= UNPROMOTED) {
+            consume_rows(problem, blocks, schedule, stages, barriers);
+        } else {
+            consume_promoted<SCALING>(problem, blocks, schedule, stages, barriers);
+        }
     }
 }

@@ -3,7 +3,7 @@
 // In: `x` [rows, cols], f32 or bf16. Out: `codes` [rows, cols] in E4M3; `scales` [rows] or, by tile,
 // [rows, ceil(cols / 128)]. The bits of the CPU's quantisation.
 //
-// Entries: quantise_f32, quantise_bf16 (a scale a row), quantise_f32_tiles, quantise_bf16_tiles (every 128 columns)
+// Entries: quantise_f32, quantise_bf16 (a scale a row), quantise_f32_tiles (every 128 columns)
 //   (const float* | const bf16* x, unsigned char* codes, float* scales, int cols)
 // Grid: (rows, 1, 1). Block: 256. Dynamic shared memory: 4 * cols bytes. cols >= 1.
 #include "fp8.cuh"
@@ -38,4 +38,3 @@ __device__ __forceinline__ void quantise(const T* x, unsigned char* codes, float
 QUANTISE(quantise_f32, false, float)
 QUANTISE(quantise_bf16, false, bf16)
 QUANTISE(quantise_f32_tiles, true, float)
-QUANTISE(quantise_bf16_tiles, true, bf16)

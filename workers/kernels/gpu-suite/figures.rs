@@ -1,6 +1,6 @@
 //! Figures of the device: products, whole beam searches, the trie's step, and peers where Python has them.
 //!
-//! In: an engine. Out: JSON. Times are the device's own, means over repeated launches after one that is not counted; weights
+//! In: an engine. Out: JSON; on the emulated driver only whether all of it would be there. Times are the device's own, means over repeated launches after one that is not counted; weights
 //! rotate so that no product finds its own in the cache.
 
 use std::sync::Arc;
@@ -12,7 +12,11 @@ use recmesh_kernels::fp8::{Format, Quantised, Scaling};
 use recmesh_kernels::{Level, twins::cases};
 use serde_json::{Value, json};
 
+use crate::checks::Checked;
 use crate::decoders::{Drawn, ONE, Sizes, TWO};
+
+/// Its name in reports and JSON.
+pub const OPERATION: &str = "figures";
 
 /// Repeats of a product and of a search.
 const REPEATS: u32 = 50;
@@ -65,7 +69,48 @@ pub fn run(engine: &Engine) -> Value {
         };
         searches.push(measured(name, found));
     }
-    json!({"products": products, "searches": searches, "peers": crate::peers::run()})
+    let peers = crate::peers::run();
+    for search in &mut searches {
+        search["ratio"] = ratio(search, &peers);
+    }
+    json!({"products": products, "searches": searches, "peers": peers})
+}
+
+/// How many times as long as our search in E4M3 PyTorch takes for a whole request of the same decoder, in bf16.
+fn ratio(search: &Value, peers: &Value) -> Value {
+    let theirs = peers["requests"].as_array().and_then(|all| all.iter().find(|row| row["name"] == search["name"]));
+    let of = |name: &str| {
+        let (theirs, ours) = (theirs?[name].as_f64()?, search["graphMs"].as_f64()?);
+        Some(theirs / ours)
+    };
+    match (of("eagerMs"), of("compiledMs")) {
+        (None, None) => json!({"notMeasured": "one of the two sides has no time"}),
+        (eager, compiled) => json!({"eager": eager, "compiled": compiled}),
+    }
+}
+
+/// Goes the way of every figure on the emulated driver, over small sizes: no time, but that each is there to be measured.
+pub fn rehearse(engine: &Engine, checked: &mut Checked) {
+    let small = Sizes { width: 128, layers: 2, inner: 144, codes: 64, levels: 3, context: 40, beams: 12 };
+    let went = Blas::open(engine).and_then(|blas| {
+        let blas = blas.ok_or_else(|| CudaError::new(OPERATION, "it needs cuBLASLt, which is not here"))?;
+        let product = product(engine, Some(&blas), "small", (32, 48, 64))?;
+        Ok((product, search(engine, &blas, "small", small, Some(1.0))?))
+    });
+    let lacking = |(product, search): &(Value, Value)| {
+        let times = [&product["oursFp8"]["ms"], &product["cublasltFp8"]["ms"], &product["cublasltBf16"]["ms"]];
+        let more = [&search["graphMs"], &search["bf16"]["graphMs"], &search["bf16OverFp8"], &search["trieStepMs"]];
+        let whole = search["found"] == 12 && search["bf16"]["found"] == 12;
+        let there = times.into_iter().chain(more).all(|time| !time.is_null());
+        (!whole || !there).then(|| format!("{product} {search}"))
+    };
+    let broken = went.map_or_else(|error| Some(error.to_string()), |found| lacking(&found));
+    checked.note(OPERATION, "rehearsed over small sizes", broken);
+}
+
+/// How often a figure is repeated; once where its time says nothing.
+fn repeats(engine: &Engine, usual: u32) -> u32 {
+    if engine.device().is_emulated() { 1 } else { usual }
 }
 
 /// One shape by our kernel and by the library, FP8 and bf16.
@@ -75,7 +120,8 @@ fn product(
     name: &str,
     (m, n, k): (usize, usize, usize),
 ) -> Result<Value, CudaError> {
-    let copies = ROTATED.div_ceil(n * k).clamp(1, 64);
+    let copies = ROTATED.div_ceil(n * k).clamp(1, 64).min(repeats(engine, 64) as usize);
+    let times = repeats(engine, REPEATS);
     let numbers = cases::normals(1, (m * k).max(n * k).min(1 << 22));
     let fill = |count: usize| -> Vec<f32> { numbers.iter().copied().cycle().take(count).collect() };
     let quantised = |rows: usize| -> Result<Packed, CudaError> {
@@ -87,7 +133,7 @@ fn product(
     let mut out = engine.zeros::<u16>(m * n)?;
     let figure = |ms: f64| json!({"ms": ms, "tflops": 2.0 * (m * n * k) as f64 / ms / 1e9});
     let mut at = 0;
-    let ours = engine.time(REPEATS, || {
+    let ours = engine.time(times, || {
         at += 1;
         a.times(engine, &b[at % copies], &mut out)
     })?;
@@ -97,7 +143,7 @@ fn product(
         return Ok(report);
     };
     let theirs = blas.plan(Operands::E4m3, m, n, k).and_then(|plan| {
-        engine.time(REPEATS, || {
+        engine.time(times, || {
             at += 1;
             blas.e4m3(engine, &plan, (&a, &b[at % copies]), &mut out, false)
         })
@@ -113,7 +159,7 @@ fn product(
     let a = engine.upload(&wide(m * k))?;
     let b = (0..copies).map(|_| engine.upload(&wide(n * k))).collect::<Result<Vec<_>, _>>()?;
     let plan = blas.plan(Operands::Bf16, m, n, k)?;
-    let bf16 = engine.time(REPEATS, || {
+    let bf16 = engine.time(times, || {
         at += 1;
         blas.bf16(engine, &plan, (&a, &b[at % copies]), &mut out, false)
     })?;
@@ -142,12 +188,13 @@ fn searched(engine: &Engine, blas: &Blas, sizes: Sizes, precision: Precision) ->
     let keys = drawn.numbers([sizes.context, shape.key_width()]);
     let request = Request { tokens: sizes.context, context: &[(&keys, &keys)], alive: None, labels: None };
     let walk = decoder.put(engine, &request)?;
-    let eager = engine.time(SEARCHES, || decoder.decode(engine, blas, walk))?;
+    let times = repeats(engine, SEARCHES);
+    let eager = engine.time(times, || decoder.decode(engine, blas, walk))?;
     let mut graphs = Graphs::default();
     graphs.warm(engine, walk, || decoder.decode(engine, blas, walk))?;
-    let graph = engine.time(SEARCHES, || graphs.run(&walk, || decoder.decode(engine, blas, walk)))?;
+    let graph = engine.time(times, || graphs.run(&walk, || decoder.decode(engine, blas, walk)))?;
     let found = decoder.found(engine)?;
-    let trie = engine.time(REPEATS, || decoder.search_alone(engine, sizes.levels - 1))?;
+    let trie = engine.time(repeats(engine, REPEATS), || decoder.search_alone(engine, sizes.levels - 1))?;
     Ok(json!({
         "beams": sizes.beams,
         "context": sizes.context,

@@ -1,16 +1,18 @@
 //! Runs the kernels on a device: correctness first, then figures, then one JSON of both.
 //!
-//! In: `--out FILE` (gpu-suite.json), `--checks-only`, `--only OPERATION` (no figures either). Out: lines to read, the JSON, and the exit code: 0 all held, 1 a
-//! check failed or the device did, 2 an argument is wrong, 3 there is no device. Needs the driver; uses cuBLASLt and NVRTC
+//! In: `--out FILE` (gpu-suite.json), `--checks-only`, `--only OPERATION` (no figures either). Out: lines to read, the
+//! JSON, and the exit code: 0 all held, 1 a check failed or the device did, 2 an argument is wrong, 3 there is no device. Needs the driver; uses cuBLASLt and NVRTC
 //! where they are. Estimates nothing: a figure that could not be measured is null with a reason beside it, and on the
 //! emulated driver (cuda/emulator/driver) there are checks and no figures.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A program whose output is lines to read.
 
+mod bits;
 mod checks;
 mod date;
 mod decoders;
 mod figures;
+mod overlap;
 mod peers;
 mod reference;
 mod searches;
@@ -71,7 +73,13 @@ fn main() -> ExitCode {
     if only.is_none_or(|only| only == searches::OPERATION) {
         searches::run(&engine, &mut checked);
     }
-    if checked.cases.is_empty() {
+    let wanted = |name: &str| only.is_none_or(|only| only == name);
+    let tensor_core = if wanted(bits::OPERATION) { bits::run(&mut engine, &mut checked) } else { Value::Null };
+    if device.is_emulated() && wanted(figures::OPERATION) {
+        figures::rehearse(&engine, &mut checked);
+    }
+    let overlap = if wanted(overlap::OPERATION) { overlap::run(&engine) } else { Value::Null };
+    if checked.cases.is_empty() && overlap.is_null() {
         eprintln!("no case is of the operation that --only names");
         return ExitCode::from(2);
     }
@@ -99,6 +107,8 @@ fn main() -> ExitCode {
             .collect::<Vec<_>>(),
         "checks": checked.cases,
         "checksBroken": checked.broken,
+        "tensorCoreBits": tensor_core,
+        "overlap": overlap,
         "figures": figures,
     });
     match serde_json::to_vec_pretty(&report).map_err(|e| e.to_string()).and_then(|bytes| {

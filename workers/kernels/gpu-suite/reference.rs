@@ -1,12 +1,14 @@
 //! The beam search of a lazy decoder once more, naively: loops in f64, every node of a small trie, no kernel of ours.
 //!
 //! In: weights, a trie, one context. Out: the log-probability of every leaf, and which leaves a search of so many beams
-//! keeps. It rounds to bf16 and to E4M3 where the device's steps store those, and nowhere else, so that what is left
-//! between the two is the order of sums. Nothing here is fast.
+//! keeps. It rounds to bf16 and to E4M3 where the device's steps store those, cuts sums of E4M3 where our kernel's tensor
+//! core does, and rounds nowhere else, so that what is left between the two is the order of f32 sums; or, asked so,
+//! nowhere at all. Nothing here is fast.
 
 use std::collections::HashMap;
 
 use recmesh_kernels::cuda::{Map, Norm, Precision, Shape, TrieLevel};
+use recmesh_kernels::fp8::emulate::{Promotion, gemm};
 use recmesh_kernels::fp8::{Format, Quantised, Scaling};
 use recmesh_kernels::{Level, twins::cases};
 
@@ -23,9 +25,21 @@ pub struct Matrix {
     pub values: Vec<f32>,
 }
 
+/// Where a search rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// Nowhere.
+    Nowhere,
+    /// Where bf16 or E4M3 are stored.
+    Stored,
+    /// There, and in sums of E4M3 as the tensor core in bits does.
+    Cut,
+}
+
 /// A decoder on the host.
 pub struct Model {
     pub shape: Shape,
+    pub rounding: Rounding,
     pub linear: HashMap<(usize, Map), Matrix>,
     pub gains: HashMap<(usize, Norm), Vec<f32>>,
     /// By layer, `[heads, distances]`.
@@ -59,32 +73,46 @@ fn bf16(x: f64) -> f64 {
     f64::from(cases::bf16(x as f32))
 }
 
-/// What products see of activations, or of weights, row by row.
-fn stored(precision: Precision, rows: &[Row], cols: usize) -> Vec<Row> {
-    if precision == Precision::Bf16 {
-        return rows.iter().map(|row| row.iter().map(|&x| bf16(x)).collect()).collect();
-    }
+fn quantised(rows: &[Row], cols: usize) -> Quantised {
     let flat: Vec<f32> = rows.iter().flatten().map(|&x| x as f32).collect();
-    let level = Level::detect();
-    let codes = Quantised::new(level, Format::E4m3, Scaling::Rows, &flat, rows.len(), cols);
-    codes.dequantise(level).chunks_exact(cols).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect()
+    Quantised::new(Level::detect(), Format::E4m3, Scaling::Rows, &flat, rows.len(), cols)
+}
+
+fn chunked(flat: &[f32], cols: usize) -> Vec<Row> {
+    flat.chunks_exact(cols).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect()
+}
+
+/// What products see of activations, or of weights, row by row.
+fn stored(rounding: Rounding, precision: Precision, rows: &[Row], cols: usize) -> Vec<Row> {
+    match precision {
+        _ if rounding == Rounding::Nowhere => rows.to_vec(),
+        Precision::Bf16 => rows.iter().map(|row| row.iter().map(|&x| bf16(x)).collect()).collect(),
+        Precision::E4m3 => chunked(&quantised(rows, cols).dequantise(Level::detect()), cols),
+    }
 }
 
 fn rows_of(matrix: &Matrix) -> Vec<Row> {
-    matrix.values.chunks_exact(matrix.cols).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect()
+    chunked(&matrix.values, matrix.cols)
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn product(precision: Precision, rows: &[Row], weights: &Matrix) -> Vec<Row> {
-    let (a, b) = (stored(precision, rows, weights.cols), stored(precision, &rows_of(weights), weights.cols));
+fn product(rounding: Rounding, precision: Precision, rows: &[Row], weights: &Matrix) -> Vec<Row> {
+    let (given, cols) = (rows_of(weights), weights.cols);
+    if (rounding, precision) == (Rounding::Cut, Precision::E4m3) {
+        let mut out = vec![0.0; rows.len() * given.len()];
+        let (a, b) = (quantised(rows, cols), quantised(&given, cols));
+        gemm(Level::detect(), &mut out, &a, &b, Promotion::over(cols));
+        return chunked(&out, given.len());
+    }
+    let (a, b) = (stored(rounding, precision, rows, cols), stored(rounding, precision, &given, cols));
     a.iter().map(|a| b.iter().map(|b| dot(a, b)).collect()).collect()
 }
 
-fn rounded(mut rows: Vec<Row>) -> Vec<Row> {
-    rows.iter_mut().flatten().for_each(|x| *x = bf16(*x));
+fn rounded(model: &Model, mut rows: Vec<Row>) -> Vec<Row> {
+    rows.iter_mut().flatten().filter(|_| model.rounding != Rounding::Nowhere).for_each(|x| *x = bf16(*x));
     rows
 }
 
@@ -139,7 +167,8 @@ struct Past {
 fn cross(model: &Model, at: usize, queries: &[Row], asked: &Asked) -> Vec<Row> {
     let Shape { heads, groups, distances, ref slices, shared, .. } = model.shape;
     let (keys, values) = &asked.context[slices[at]];
-    let (keys, values) = (rounded(rows_of(keys)), rounded(rows_of(if shared { keys } else { values })));
+    let values = if shared { keys } else { values };
+    let (keys, values) = (rounded(model, rows_of(keys)), rounded(model, rows_of(values)));
     let (head, newest) = (model.shape.head(), keys.len() - 1);
     let one = |row: &Row, of: usize| {
         let group = of / (heads / groups);
@@ -148,9 +177,15 @@ fn cross(model: &Model, at: usize, queries: &[Row], asked: &Asked) -> Vec<Row> {
             _ => f64::from(model.distances[at][of * distances + (newest - key).min(distances - 1)]),
         };
         let (keys, values) = (columns(&keys, group, head), columns(&values, group, head));
-        attend(&row[of * head..(of + 1) * head], &keys, &values, &bias, Some(RUN))
+        attend(
+            &row[of * head..(of + 1) * head],
+            &keys,
+            &values,
+            &bias,
+            (model.rounding != Rounding::Nowhere).then_some(RUN),
+        )
     };
-    rounded(queries.iter().map(|row| (0..heads).flat_map(|of| one(row, of)).collect()).collect())
+    rounded(model, queries.iter().map(|row| (0..heads).flat_map(|of| one(row, of)).collect()).collect())
 }
 
 /// Attention of every row to its own ancestors.
@@ -165,18 +200,20 @@ fn own(model: &Model, queries: &[Row], past: &Past, chains: &[Vec<usize>]) -> Ve
         attend(&row[of * head..(of + 1) * head], &keys, &values, &|_| 0.0, None)
     };
     let all = queries.iter().zip(chains);
-    rounded(all.map(|(row, chain)| (0..model.shape.heads).flat_map(|of| one(row, chain, of)).collect()).collect())
+    let attended = all.map(|(row, chain)| (0..model.shape.heads).flat_map(|of| one(row, chain, of)).collect());
+    rounded(model, attended.collect())
 }
 
 fn layer(model: &Model, at: usize, x: &mut [Row], past: &mut Past, (chains, asked): (&[Vec<usize>], &Asked)) {
-    let times = |map: Map, rows: &[Row]| product(model.shape.precision, rows, &model.linear[&(at, map)]);
+    let (rounding, precision) = (model.rounding, model.shape.precision);
+    let times = |map: Map, rows: &[Row]| product(rounding, precision, rows, &model.linear[&(at, map)]);
     let gain = |norm: Norm| model.gains[&(at, norm)].as_slice();
-    let queries = rounded(times(Map::CrossQuery, &normed(x, gain(Norm::Cross))));
+    let queries = rounded(model, times(Map::CrossQuery, &normed(x, gain(Norm::Cross))));
     add(x, &times(Map::CrossOut, &cross(model, at, &queries, asked)));
     let entered = normed(x, gain(Norm::Own));
-    past.keys.push(rounded(times(Map::OwnKey, &entered)));
-    past.values.push(rounded(times(Map::OwnValue, &entered)));
-    let queries = rounded(times(Map::OwnQuery, &entered));
+    past.keys.push(rounded(model, times(Map::OwnKey, &entered)));
+    past.values.push(rounded(model, times(Map::OwnValue, &entered)));
+    let queries = rounded(model, times(Map::OwnQuery, &entered));
     add(x, &times(Map::OwnOut, &own(model, &queries, past, chains)));
     let gate = |row: Row| -> Row {
         let (left, right) = row.split_at(row.len() / 2);
@@ -204,7 +241,8 @@ pub fn search(model: &Model, trie: &[TrieLevel], asked: &Asked) -> (Vec<f64>, Ve
         for (at, past) in past.iter_mut().enumerate() {
             layer(model, at, &mut x, past, (&chains, asked));
         }
-        let logits = product(Precision::Bf16, &normed(&x, &model.head_gains[level]), &model.heads[level]);
+        let logits =
+            product(model.rounding, Precision::Bf16, &normed(&x, &model.head_gains[level]), &model.heads[level]);
         let children = |node: usize| below.offsets[node] as usize..below.offsets[node + 1] as usize;
         let (mut next, mut next_chains) = (Vec::new(), Vec::new());
         for (node, logits) in logits.iter().enumerate() {

@@ -2,11 +2,13 @@
 //
 // In: the operands a kernel gives. Out: what the documentation says happens, or a breach: a descriptor that leaves
 // shared memory, a product without its fence, sums touched while a product is under way, a barrier used before it is
-// initialised. Products of the tensor core are summed in f64 and rounded once a step: the device cuts more.
+// initialised. Warpgroup products of E4M3 round as tensor_core.hpp says; those of bf16 are summed in f64 and rounded once.
 #pragma once
 
 #include <array>
 #include <map>
+
+#include "tensor_core.hpp"
 
 inline unsigned to_bf16(float x) {
     const unsigned bits = __float_as_uint(x);
@@ -135,26 +137,20 @@ inline unsigned char operand(std::uint64_t descriptor, int row, int at) {
 
 // The sixteen rows of one warp.
 inline void multiply(Warp& warp, unsigned warp_index, const Product& product) {
-    static const auto table = [] {
-        std::array<double, 256> values{};
-        for (int code = 0; code < 256; code++) values[code] = value_of_e4m3(static_cast<unsigned char>(code));
-        return values;
-    }();
-    double a[16][32];
-    static double b[128][32];
+    Codes a[16];
+    static Codes b[128];
     for (int row = 0; row < 16; row++) {
-        for (int at = 0; at < 32; at++) a[row][at] = table[operand(product.a, warp_index % 4 * 16 + row, at)];
+        a[row].read([&](int at) { return operand(product.a, warp_index % 4 * 16 + row, at); });
     }
     for (int row = 0; row < 128; row++) {
-        for (int at = 0; at < 32; at++) b[row][at] = table[operand(product.b, row, at)];
+        b[row].read([&](int at) { return operand(product.b, row, at); });
     }
     Sums& sums = warp.sums[product.sums];
     for (int lane = 0; lane < 32; lane++) {
         for (int i = 0; i < 64; i++) {
             const int row = lane / 4 + i % 4 / 2 * 8, col = i / 4 * 8 + lane % 4 * 2 + i % 2;
-            double sum = product.accumulate ? sums.values[lane][i] : 0.0;
-            for (int at = 0; at < 32; at++) sum += a[row][at] * b[col][at];
-            sums.values[lane][i] = static_cast<float>(sum);
+            float& sum = sums.values[lane][i];
+            sum = tensor_core_step(a[row], b[col], product.accumulate ? sum : 0.0f);
         }
     }
     if (--sums.under_way) return;

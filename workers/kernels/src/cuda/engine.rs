@@ -19,7 +19,7 @@ use super::modules::{self, Origin, SOURCES};
 use super::{CudaError, Device};
 
 /// Every entry that is launched, with its file.
-pub(super) const ENTRIES: [(&str, &str); 27] = [
+pub(super) const ENTRIES: [(&str, &str); 24] = [
     ("beam_attention", "beam_attention_64"),
     ("beam_attention", "beam_attention_128"),
     ("beam_step", "beam_score"),
@@ -28,13 +28,10 @@ pub(super) const ENTRIES: [(&str, &str); 27] = [
     ("beam_step", "beam_select_parts"),
     ("cross_attention", "cross_attention_64"),
     ("cross_attention", "cross_attention_128"),
-    ("embedding_gather", "embedding_gather_bf16"),
     ("embedding_gather", "embedding_gather_f32"),
     ("fp8_gemm", "fp8_gemm_rows_bf16"),
     ("fp8_gemm", "fp8_gemm_rows_f32"),
-    ("fp8_gemm", "fp8_gemm_blocks_bf16"),
     ("fp8_gemm", "fp8_gemm_blocks_f32"),
-    ("grouped_gemm", "grouped_gemm_bf16"),
     ("grouped_gemm", "grouped_gemm_f32"),
     ("item_top_k", "item_scan"),
     ("item_top_k", "item_rerank"),

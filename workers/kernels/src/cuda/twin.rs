@@ -110,6 +110,50 @@ impl Kernels for Engine {
         made.download(self)
     }
 
+    fn quantise_bf16(&mut self, x: Rows<'_>) -> Result<Scaled, CudaError> {
+        let mut made = Codes::new(self, x.rows(), x.cols, Scaling::Rows)?;
+        if made.rows > 0 {
+            let (data, cols) = (self.upload(&rounded(x.data))?, x.cols as i32);
+            let grid = grid((made.rows, 1, 1), ROW_THREADS, 4 * x.cols);
+            launch!(self, "quantise_bf16", grid, [&data, &mut made.codes, &mut made.scales, &cols])?;
+        }
+        made.download(self)
+    }
+
+    fn rms_norm(&mut self, x: Rows<'_>, gain: &[f32]) -> Result<Vec<f32>, CudaError> {
+        if x.rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let (data, gain, mut out) = (self.upload(x.data)?, self.upload(gain)?, self.zeros::<u16>(x.data.len())?);
+        let (cols, epsilon) = (x.cols as i32, 1e-6_f32);
+        let grid = grid((x.rows(), 1, 1), ROW_THREADS, 4 * x.cols);
+        launch!(self, "rmsnorm_bf16", grid, [&data, &gain, &mut out, &cols, &epsilon])?;
+        Ok(widened(&self.download(&out, x.data.len())?))
+    }
+
+    fn swiglu(&mut self, x: Rows<'_>) -> Result<Vec<f32>, CudaError> {
+        if x.rows() == 0 {
+            return Ok(Vec::new());
+        }
+        let (data, mut out) = (self.upload(x.data)?, self.zeros::<u16>(x.data.len() / 2)?);
+        let cols = (x.cols / 2) as i32;
+        launch!(self, "swiglu_bf16", grid((x.rows(), 1, 1), ROW_THREADS, 0), [&data, &mut out, &cols])?;
+        Ok(widened(&self.download(&out, x.data.len() / 2)?))
+    }
+
+    fn product_bf16(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, CudaError> {
+        let (m, n, k) = (a.rows(), b.rows(), a.cols());
+        if m * n == 0 {
+            return Ok(Vec::new());
+        }
+        if by_block(a, b)? {
+            return Err(shape("product in bf16"));
+        }
+        let (a, b, mut out) = (Packed::new(self, &[a], k)?, Packed::new(self, &[b], k)?, self.zeros::<u16>(m * n)?);
+        a.times(self, &b, &mut out)?;
+        Ok(widened(&self.download(&out, m * n)?))
+    }
+
     fn product(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, CudaError> {
         let (m, n, k) = (a.rows(), b.rows(), a.cols());
         if m * n == 0 {

@@ -32,6 +32,18 @@ pub enum Promotion {
     Block,
 }
 
+/// Columns that our kernel lets the tensor core add up alone, at most: `UNPROMOTED` of `cuda/gemm.cuh`. Beyond, the cuts
+/// come to more than a thirtieth of what E4M3 itself costs.
+pub const UNPROMOTED: usize = 4096;
+
+impl Promotion {
+    /// What our kernel does over `k` columns under one pair of scales.
+    #[must_use]
+    pub fn over(k: usize) -> Self {
+        if k > UNPROMOTED { Self::Block } else { Self::Never }
+    }
+}
+
 /// Rows of codes taken apart: exponents and signed significands, each row padded with zeros to whole steps.
 struct Parts {
     exponents: Vec<i32>,

@@ -5,14 +5,17 @@
 //!
 //! | operation | bound |
 //! |---|---|
+//! | rows in bf16 | 2⁻⁸ of the element, and what it was off by before |
 //! | codes of `y` | half a step, `max(abs y / 16, scale / 1024)`, and what `y` itself is off by |
 //! | product | f32: `γ · Σ abs ab`; tensor core: 34 cuts at 2⁻¹³ every 32 columns, on top |
+//! | product of normals, over a whole case | twice the known root mean square of the error |
 //! | attention | `2 · δ · Σ p · abs v`, δ the relative error of a weight |
 //! | beam step | the sum of exponentials, and roundings of what is added |
 //! | item search | exact products within f32's; whoever is missing lies below the last by at most E4M3's error |
 
 use super::Arithmetic;
-use crate::fp8::serve;
+use crate::fp8::emulate::Promotion;
+use crate::fp8::{BLOCK, serve};
 
 /// Half a unit in the last place of f32 at 1.
 pub const U: f64 = 1.0 / (1_u64 << 24) as f64;
@@ -57,8 +60,9 @@ pub fn swiglu(arithmetic: Arithmetic, y: f64, right: f64) -> f64 {
 ///
 /// f32: that of [`serve`]. The tensor core cuts 33 numbers at the 13th fraction bit of the largest, and their sum once
 /// more, every 32 columns until it is promoted: `34 · 2⁻¹³ · magnitude` a step. The hard worst case; random operands stay
-/// below by a factor of a hundred. There scales are multiplied in f32, where a product of two may be denormal; `scale` is
-/// the larger side's.
+/// below by a factor of a hundred, so that this alone would let a result pass that lacks half of its columns: see
+/// [`product_spread`]. There scales are multiplied in f32, where a product of two may be denormal; `scale` is the larger
+/// side's.
 #[must_use]
 pub fn product(arithmetic: Arithmetic, k: usize, width: usize, magnitude: f64, scale: f64) -> f64 {
     let stretches = k.div_ceil(width.clamp(1, k.max(1))) as f64;
@@ -67,11 +71,46 @@ pub fn product(arithmetic: Arithmetic, k: usize, width: usize, magnitude: f64, s
         Arithmetic::Reference => 0.0,
         Arithmetic::Single => single,
         Arithmetic::TensorCore => {
-            let steps = width.min(k).div_ceil(32) as f64;
+            let steps = together(k, width).div_ceil(32) as f64;
             let denormal = (k as f64 * 448.0 * 448.0 + scale) * TINY;
             single + steps * 34.0 / 8192.0 * magnitude + 4.0 * U * magnitude + denormal
         }
     }
+}
+
+/// Columns whose products the tensor core of our kernel adds up alone.
+fn together(k: usize, width: usize) -> usize {
+    match Promotion::over(k) {
+        Promotion::Block => width.min(BLOCK),
+        Promotion::Never => width.min(k),
+    }
+}
+
+/// Root mean square of a product's error over a case of normals, relative to that of its exact results: what is too much.
+///
+/// Twice what is known of each arithmetic. f32 sums in one chain: `u · √(k / 6)`. The tensor core in bits
+/// (`fp8::emulate`): 1.2e-4 over 128 columns, 5e-4 over 1024, 1.3e-3 over 4096: as the 0.7th power. A lost column of `k`
+/// would cost `√(1 / k)`, 0.012 at 6912; a lost stretch of 128 `√(128 / k)`, 0.14: far beyond. A promotion left out at
+/// 5376 would cost 1.6e-3 of 2.4e-4.
+#[must_use]
+pub fn product_spread(arithmetic: Arithmetic, k: usize, width: usize) -> f64 {
+    match arithmetic {
+        Arithmetic::Reference => 0.0,
+        Arithmetic::Single => U * ((k as f64).sqrt() + 4.0),
+        Arithmetic::TensorCore => 2.4e-4 * (together(k, width).max(BLOCK) as f64 / BLOCK as f64).powf(0.7),
+    }
+}
+
+/// [`product_spread`] where results leave as bf16: at most 2⁻⁸ of each, evenly spread.
+#[must_use]
+pub fn half_spread(arithmetic: Arithmetic, before: f64) -> f64 {
+    if exact(arithmetic) { 0.0 } else { before.hypot(BF16 / 3.0_f64.sqrt()) }
+}
+
+/// Error of an element that was off by `before` when it was rounded to bf16.
+#[must_use]
+pub fn half(arithmetic: Arithmetic, y: f64, before: f64) -> f64 {
+    if exact(arithmetic) { 0.0 } else { before + (y.abs() + before) * BF16 + TINY_BF16 }
 }
 
 /// Error of an attention's column: scores with their magnitudes, `Σ p · |v|`, the result.

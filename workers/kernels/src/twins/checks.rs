@@ -8,9 +8,13 @@
 //! implementation; nothing here knows which one it has.
 
 mod attention;
+mod beside;
 mod codes;
+mod halves;
 mod products;
 mod search;
+
+pub use beside::check_beside;
 
 use super::{Kernels, Operation, Rows};
 
@@ -23,6 +27,15 @@ pub enum Verdict {
     Broken(String),
     /// Not checked, and why.
     Skipped(String),
+}
+
+/// An error over a whole case: roots of mean squares, relative to that of the exact results.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// What it is.
+    pub found: f64,
+    /// What it may be.
+    pub limit: f64,
 }
 
 /// One case of one operation.
@@ -40,6 +53,10 @@ pub struct Outcome {
     pub error: f64,
     /// and that bound.
     pub bound: f64,
+    /// Of cases whose operands are random and many: the error over all elements.
+    pub spread: Option<Spread>,
+    /// The largest difference to another implementation, where one was asked beside this one.
+    pub apart: Option<f64>,
     /// Whether it held.
     pub verdict: Verdict,
 }
@@ -55,23 +72,36 @@ impl Outcome {
 /// Compares element by element.
 struct Meter {
     outcome: Outcome,
+    /// Sums of squares: of errors, of exact numbers.
+    squares: [f64; 2],
 }
 
 impl Meter {
     fn new(operation: Operation, case: &str) -> Self {
-        let (elements, largest_error, error, bound) = (0, 0.0, 0.0, 0.0);
-        let case = case.to_owned();
-        Self { outcome: Outcome { operation, case, elements, largest_error, error, bound, verdict: Verdict::Held } }
+        let outcome = Outcome {
+            operation,
+            case: case.to_owned(),
+            elements: 0,
+            largest_error: 0.0,
+            error: 0.0,
+            bound: 0.0,
+            spread: None,
+            apart: None,
+            verdict: Verdict::Held,
+        };
+        Self { outcome, squares: [0.0; 2] }
     }
 
     /// Looks at one element. NaN has to meet NaN.
     fn see(&mut self, found: f64, exact: f64, bound: f64) {
         let out = &mut self.outcome;
         out.elements += 1;
+        self.squares[1] += exact * exact;
         if exact.is_nan() && found.is_nan() || found == exact {
             return;
         }
         let error = (found - exact).abs();
+        self.squares[0] += error * error;
         out.largest_error = out.largest_error.max(error);
         if error * out.bound > out.error * bound || out.elements == 1 || out.bound == 0.0 {
             (out.error, out.bound) = (error, bound);
@@ -81,6 +111,15 @@ impl Meter {
             let at = out.elements - 1;
             self.fault(|| format!("element {at} is {found:e}, not {exact:e} within {bound:e}"));
         }
+    }
+
+    /// Judges all elements so far together: a fault that moves many by a little is within every bound of its own.
+    fn spread(&mut self, limit: f64) {
+        let found = (self.squares[0] / self.squares[1]).sqrt();
+        self.outcome.spread = Some(Spread { found, limit });
+        // Written so that no number is too much.
+        let within = found <= limit;
+        self.expect(within, || format!("errors are {found:e} of the results, more than {limit:e}"));
     }
 
     /// Notes what is wrong beyond an element's error; the first stays.
@@ -129,10 +168,13 @@ pub fn check<K: Kernels>(kernels: &mut K, operation: Operation, real: Rows<'_>) 
         return vec![meter.outcome];
     }
     match operation {
-        Operation::Quantise | Operation::RmsNormQuantise | Operation::SwigluQuantise => {
+        Operation::Quantise | Operation::RmsNormQuantise | Operation::SwigluQuantise | Operation::QuantiseBf16 => {
             codes::check(kernels, operation, real)
         }
-        Operation::Product | Operation::BlockProduct => products::check(kernels, operation, real),
+        Operation::RmsNorm | Operation::Swiglu => halves::check(kernels, operation, real),
+        Operation::Product | Operation::ProductBf16 | Operation::BlockProduct => {
+            products::check(kernels, operation, real)
+        }
         Operation::GroupedProduct => products::check_grouped(kernels, real),
         Operation::CrossAttention => attention::check_cross(kernels, real),
         Operation::BeamAttention => attention::check_beams(kernels, real),

@@ -5,12 +5,13 @@
 
 use std::convert::Infallible;
 
+use super::cases::all_bf16;
 use super::{Arithmetic, BeamAttention, BeamStep, CrossAttention, Extension, ItemSearch, Kernels, Rows, Scaled};
 use crate::cpu::{exp, kernel, reduce};
 use crate::fp8::serve::{Tiles, gemm};
 use crate::fp8::{BLOCK, Format, Quantised, Scaling};
 use crate::topk::{TieOrder, TopK};
-use crate::{Attention, Level, Params, Span, Tape, Workspace};
+use crate::{Attention, Init, Level, Params, Role, Span, Tape, Workspace};
 
 /// The kernels of this crate at one instruction set.
 #[derive(Debug, Default)]
@@ -78,6 +79,38 @@ impl Kernels for Cpu {
         let mut made = Quantised::empty(Format::E4m3, scaling);
         made.fill_swiglu(self.level, x.data, x.cols / 2, &mut self.row);
         Ok(scaled(&made))
+    }
+
+    fn quantise_bf16(&mut self, x: Rows<'_>) -> Result<Scaled, Infallible> {
+        self.quantise(x, Scaling::Rows)
+    }
+
+    fn rms_norm(&mut self, x: Rows<'_>, gain: &[f32]) -> Result<Vec<f32>, Infallible> {
+        if x.data.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut params = Params::default();
+        let given = params.add("gain", Role::Vector, 1, x.cols, Init::Ones, 0);
+        params.get_mut(given).data.copy_from_slice(gain);
+        let mut tape = Tape::serve(&params, &mut self.workspace);
+        let rows = tape.constant(x.rows(), x.cols, x.data);
+        let normed = tape.rms_norm(rows, given);
+        Ok(all_bf16(tape.value(normed).to_vec()))
+    }
+
+    fn swiglu(&mut self, x: Rows<'_>) -> Result<Vec<f32>, Infallible> {
+        if x.data.is_empty() {
+            return Ok(Vec::new());
+        }
+        let params = Params::default();
+        let mut tape = Tape::serve(&params, &mut self.workspace);
+        let rows = tape.constant(x.rows(), x.cols, x.data);
+        let gated = tape.swiglu(rows);
+        Ok(all_bf16(tape.value(gated).to_vec()))
+    }
+
+    fn product_bf16(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, Infallible> {
+        self.product(a, b).map(all_bf16)
     }
 
     fn product(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, Infallible> {

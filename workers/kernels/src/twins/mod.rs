@@ -206,11 +206,35 @@ pub trait Kernels {
     /// If the device fails.
     fn swiglu_quantise(&mut self, x: Rows<'_>, scaling: Scaling) -> Result<Scaled, Self::Error>;
 
+    /// Codes of rows that bf16 holds exactly, a scale a row.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn quantise_bf16(&mut self, x: Rows<'_>) -> Result<Scaled, Self::Error>;
+
+    /// `x / √(mean x² + ε) · gain`, rounded to bf16: what layers in bf16 take.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn rms_norm(&mut self, x: Rows<'_>, gain: &[f32]) -> Result<Vec<Self::Number>, Self::Error>;
+
+    /// `silu(left half) ∘ right half`, rounded to bf16.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn swiglu(&mut self, x: Rows<'_>) -> Result<Vec<Self::Number>, Self::Error>;
+
     /// `a · bᵀ` of the dequantised matrices, `m × n`.
     ///
     /// # Errors
     /// If the device fails.
     fn product(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<Self::Number>, Self::Error>;
+
+    /// [`Kernels::product`] of matrices scaled by row, rounded to bf16.
+    ///
+    /// # Errors
+    /// If the device fails.
+    fn product_bf16(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<Self::Number>, Self::Error>;
 
     /// One product an expert, one after another: rows sorted by expert against each expert's weights.
     ///
@@ -257,7 +281,11 @@ pub enum Operation {
     Quantise,
     RmsNormQuantise,
     SwigluQuantise,
+    QuantiseBf16,
+    RmsNorm,
+    Swiglu,
     Product,
+    ProductBf16,
     BlockProduct,
     GroupedProduct,
     CrossAttention,
@@ -269,11 +297,15 @@ pub enum Operation {
 
 impl Operation {
     /// All of them, in the order they are checked.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Quantise,
         Self::RmsNormQuantise,
         Self::SwigluQuantise,
+        Self::QuantiseBf16,
+        Self::RmsNorm,
+        Self::Swiglu,
         Self::Product,
+        Self::ProductBf16,
         Self::BlockProduct,
         Self::GroupedProduct,
         Self::CrossAttention,
@@ -290,7 +322,11 @@ impl Operation {
             Self::Quantise => "quantise",
             Self::RmsNormQuantise => "rmsnorm_quantise",
             Self::SwigluQuantise => "swiglu_quantise",
+            Self::QuantiseBf16 => "quantise_bf16",
+            Self::RmsNorm => "rmsnorm_bf16",
+            Self::Swiglu => "swiglu_bf16",
             Self::Product => "fp8_gemm",
+            Self::ProductBf16 => "fp8_gemm_bf16",
             Self::BlockProduct => "fp8_gemm_block_scales",
             Self::GroupedProduct => "grouped_gemm",
             Self::CrossAttention => "cross_attention",

@@ -222,6 +222,22 @@ impl Kernels for Reference {
         Ok(quantise(&swiglu(x), x.cols / 2, scaling))
     }
 
+    fn quantise_bf16(&mut self, x: Rows<'_>) -> Result<Scaled, Infallible> {
+        self.quantise(x, Scaling::Rows)
+    }
+
+    fn rms_norm(&mut self, x: Rows<'_>, gain: &[f32]) -> Result<Vec<f64>, Infallible> {
+        Ok(rms_norm(x, gain))
+    }
+
+    fn swiglu(&mut self, x: Rows<'_>) -> Result<Vec<f64>, Infallible> {
+        Ok(swiglu(x))
+    }
+
+    fn product_bf16(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f64>, Infallible> {
+        self.product(a, b)
+    }
+
     fn product(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f64>, Infallible> {
         let found = products(&dequantise(a), &dequantise(b), a.cols(), a.rows(), b.rows());
         Ok(found.into_iter().map(|(sum, _)| sum).collect())

@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use recmesh_kernels::Level;
+use recmesh_kernels::fp8::emulate::{self, Promotion};
 use recmesh_kernels::fp8::{Quantised, Scaling};
-use recmesh_kernels::twins::checks::{Outcome, check, check_all, compare_bits};
+use recmesh_kernels::twins::checks::{Outcome, check, check_all, check_beside, compare_bits};
 use recmesh_kernels::twins::{
     Arithmetic, BeamAttention, BeamStep, Cpu, CrossAttention, Extension, ItemSearch, Kernels, Operation, Reference,
     Rows, Scaled, cases,
@@ -62,7 +63,8 @@ fn the_reference_is_without_error_against_itself() {
     let table = cases::trained();
     let outcomes = check_all(&mut Reference, Rows::new(&table, cases::TRAINED.1));
     assert_held(&outcomes);
-    let quantising = [Operation::Quantise, Operation::RmsNormQuantise, Operation::SwigluQuantise];
+    let quantising =
+        [Operation::Quantise, Operation::RmsNormQuantise, Operation::SwigluQuantise, Operation::QuantiseBf16];
     assert!(outcomes.iter().filter(|o| !quantising.contains(&o.operation)).all(|o| o.largest_error == 0.0));
 }
 
@@ -94,6 +96,11 @@ fn spoil(mut found: Vec<f32>) -> Vec<f32> {
     found
 }
 
+/// The same of rows in bf16, whose units are larger.
+fn spoil_half(found: Vec<f32>) -> Vec<f32> {
+    spoil(found).into_iter().map(|x| x * 1.01).collect()
+}
+
 fn spoil_codes(mut found: Scaled) -> Scaled {
     if let Some(code) = found.codes.iter_mut().find(|code| (0x20..0x78).contains(*code)) {
         *code += 1;
@@ -119,8 +126,20 @@ impl Kernels for Faulty {
     fn swiglu_quantise(&mut self, x: Rows<'_>, scaling: Scaling) -> Result<Scaled, Never> {
         self.0.swiglu_quantise(x, scaling).map(spoil_codes)
     }
+    fn quantise_bf16(&mut self, x: Rows<'_>) -> Result<Scaled, Never> {
+        self.0.quantise_bf16(x).map(spoil_codes)
+    }
+    fn rms_norm(&mut self, x: Rows<'_>, gain: &[f32]) -> Result<Vec<f32>, Never> {
+        self.0.rms_norm(x, gain).map(spoil_half)
+    }
+    fn swiglu(&mut self, x: Rows<'_>) -> Result<Vec<f32>, Never> {
+        self.0.swiglu(x).map(spoil_half)
+    }
     fn product(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, Never> {
         self.0.product(a, b).map(spoil)
+    }
+    fn product_bf16(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, Never> {
+        self.0.product_bf16(a, b).map(spoil_half)
     }
     fn grouped_product(&mut self, a: &[Quantised], b: &[Quantised]) -> Result<Vec<f32>, Never> {
         self.0.grouped_product(a, b).map(spoil)
@@ -153,5 +172,144 @@ fn a_fault_in_any_kernel_is_seen() {
         let outcomes = check(&mut Faulty::default(), operation, real);
         let broken = outcomes.iter().filter(|o| o.is_broken()).count();
         assert!(broken * 3 > outcomes.len(), "{operation:?}: {broken} of {} cases saw the fault", outcomes.len());
+    }
+}
+
+#[test]
+fn two_implementations_are_told_apart_by_their_largest_difference() {
+    let table = cases::trained();
+    let real = Rows::new(&table, cases::TRAINED.1);
+    for operation in Operation::ALL {
+        let alone = check(&mut Cpu::default(), operation, real);
+        let beside = check_beside(&mut Cpu::default(), &mut Cpu::default(), operation, real);
+        assert!(beside.iter().all(|outcome| outcome.apart == Some(0.0)), "{operation:?}");
+        let without: Vec<Outcome> = beside.into_iter().map(|outcome| Outcome { apart: None, ..outcome }).collect();
+        assert_eq!(format!("{alone:?}"), format!("{without:?}"));
+    }
+    let outcomes = check_beside(&mut Reference, &mut Cpu::default(), Operation::Product, real);
+    // Between the reference and the CPU lies the CPU's error.
+    assert!(outcomes.iter().any(|outcome| outcome.apart.is_some_and(|apart| apart > 0.0 && apart < 1e-2)));
+}
+
+/// A tensor core, in bits, whose kernel forgets something.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Forgotten {
+    Nothing,
+    /// To promote.
+    Promotion,
+    /// A stretch of 128 columns.
+    Stretch,
+    /// Everything.
+    All,
+}
+
+struct Forgetful(Cpu, Forgotten);
+
+impl Forgetful {
+    fn multiply(&self, a: &Quantised, b: &Quantised) -> Vec<f32> {
+        let (level, k) = (Level::detect(), a.cols());
+        let promotion = if self.1 == Forgotten::Promotion { Promotion::Never } else { Promotion::over(k) };
+        let mut out = vec![0.0; a.rows() * b.rows()];
+        if self.1 == Forgotten::All {
+            return out;
+        }
+        emulate::gemm(level, &mut out, a, b, promotion);
+        if self.1 == Forgotten::Stretch && k >= 256 {
+            let (x, y) = (a.dequantise(level), b.dequantise(level));
+            for (at, out) in out.iter_mut().enumerate() {
+                let (i, j) = (at / b.rows() * k, at % b.rows() * k);
+                *out -= x[i + 128..i + 256].iter().zip(&y[j + 128..j + 256]).map(|(x, y)| x * y).sum::<f32>();
+            }
+        }
+        out
+    }
+}
+
+impl Kernels for Forgetful {
+    type Number = f32;
+    type Error = Never;
+
+    fn arithmetic(&self) -> Arithmetic {
+        Arithmetic::TensorCore
+    }
+    fn product(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, Never> {
+        Ok(self.multiply(a, b))
+    }
+    fn grouped_product(&mut self, a: &[Quantised], b: &[Quantised]) -> Result<Vec<f32>, Never> {
+        Ok(a.iter().zip(b).flat_map(|(a, b)| self.multiply(a, b)).collect())
+    }
+    fn product_bf16(&mut self, a: &Quantised, b: &Quantised) -> Result<Vec<f32>, Never> {
+        Ok(cases::all_bf16(self.multiply(a, b)))
+    }
+    fn quantise(&mut self, x: Rows<'_>, scaling: Scaling) -> Result<Scaled, Never> {
+        self.0.quantise(x, scaling)
+    }
+    fn rms_norm_quantise(&mut self, x: Rows<'_>, gain: &[f32], scaling: Scaling) -> Result<Scaled, Never> {
+        self.0.rms_norm_quantise(x, gain, scaling)
+    }
+    fn swiglu_quantise(&mut self, x: Rows<'_>, scaling: Scaling) -> Result<Scaled, Never> {
+        self.0.swiglu_quantise(x, scaling)
+    }
+    fn quantise_bf16(&mut self, x: Rows<'_>) -> Result<Scaled, Never> {
+        self.0.quantise_bf16(x)
+    }
+    fn rms_norm(&mut self, x: Rows<'_>, gain: &[f32]) -> Result<Vec<f32>, Never> {
+        self.0.rms_norm(x, gain)
+    }
+    fn swiglu(&mut self, x: Rows<'_>) -> Result<Vec<f32>, Never> {
+        self.0.swiglu(x)
+    }
+    fn cross_attention(&mut self, problem: &CrossAttention<'_>) -> Result<Vec<f32>, Never> {
+        self.0.cross_attention(problem)
+    }
+    fn beam_attention(&mut self, problem: &BeamAttention<'_>) -> Result<Vec<f32>, Never> {
+        self.0.beam_attention(problem)
+    }
+    fn beam_step(&mut self, problem: &BeamStep<'_>) -> Result<Vec<Extension>, Never> {
+        self.0.beam_step(problem)
+    }
+    fn embedding_gather(&mut self, table: Rows<'_>, ids: &[u32]) -> Result<Vec<f32>, Never> {
+        self.0.embedding_gather(table, ids)
+    }
+    fn item_top_k(&mut self, problem: &ItemSearch<'_>) -> Result<Vec<Vec<(f64, u32)>>, Never> {
+        self.0.item_top_k(problem)
+    }
+}
+
+/// What each of them does within the bound of every element, so that only the error of the case as a whole shows it.
+#[test]
+fn what_a_product_forgets_within_every_bound_is_seen_all_the_same() {
+    let products = [Operation::Product, Operation::ProductBf16, Operation::BlockProduct, Operation::GroupedProduct];
+    let table = cases::trained();
+    let real = Rows::new(&table, cases::TRAINED.1);
+    let outcomes = |forgotten, operation| check(&mut Forgetful(Cpu::default(), forgotten), operation, real);
+    for operation in products {
+        let whole = outcomes(Forgotten::Nothing, operation);
+        let broken: Vec<&Outcome> = whole.iter().filter(|outcome| outcome.is_broken()).collect();
+        assert!(broken.is_empty(), "{broken:?}");
+        assert!(whole.iter().filter(|outcome| outcome.spread.is_some()).count() >= 2, "{operation:?}");
+    }
+    // The error nearest to its bound is within it, and yet the case is broken.
+    let only_by_spread = |outcome: &&Outcome| outcome.is_broken() && outcome.error <= outcome.bound;
+    for (forgotten, operation, case) in [
+        (Forgotten::All, Operation::Product, "random 64 x 128 x 1792"),
+        (Forgotten::All, Operation::Product, "random 24 x 40 x 4096"),
+        (Forgotten::Stretch, Operation::Product, "random 64 x 128 x 1792"),
+        (Forgotten::Stretch, Operation::Product, "random 24 x 40 x 4096"),
+        (Forgotten::Stretch, Operation::ProductBf16, "random 24 x 40 x 4096"),
+        (Forgotten::Promotion, Operation::Product, "random 48 x 64 x 5376"),
+    ] {
+        let outcomes = outcomes(forgotten, operation);
+        let found = outcomes.iter().find(|outcome| outcome.case == case);
+        assert!(found.as_ref().is_some_and(only_by_spread), "{forgotten:?} {operation:?}: {found:?}");
+    }
+    // Bounds may see a lost stretch where promotion makes them tight; the whole sees it wherever there was one.
+    for operation in products {
+        let long = |outcome: &&Outcome| {
+            outcome.case.rsplit(' ').next().is_some_and(|k| k.parse().is_ok_and(|k: usize| k >= 256))
+        };
+        for outcome in outcomes(Forgotten::Stretch, operation).iter().filter(long) {
+            assert!(outcome.spread.is_none_or(|spread| spread.found > 30.0 * spread.limit), "{outcome:?}");
+        }
     }
 }

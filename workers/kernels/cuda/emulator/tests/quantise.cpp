@@ -32,7 +32,6 @@ int main() {
             run<float>(quantise_f32, false, cols, random);
             run<bf16>(quantise_bf16, false, cols, random);
             run<float>(quantise_f32_tiles, true, cols, random);
-            run<bf16>(quantise_bf16_tiles, true, cols, random);
         }
     });
     return report("quantise");

@@ -11,14 +11,14 @@ use crate::twins::{Kernels, Operation, Rows, Scaled, bounds, cases, reference};
 const SHAPES: [(usize, usize); 7] = [(0, 5), (1, 1), (13, 7), (7, 127), (12, 128), (6, 300), (12, 1792)];
 
 /// One matrix to quantise.
-struct Case {
-    name: String,
-    data: Vec<f32>,
-    cols: usize,
+pub(super) struct Case {
+    pub name: String,
+    pub data: Vec<f32>,
+    pub cols: usize,
 }
 
-fn inputs(operation: Operation, real: Rows<'_>) -> Vec<Case> {
-    let twice = if operation == Operation::SwigluQuantise { 2 } else { 1 };
+pub(super) fn inputs(operation: Operation, real: Rows<'_>) -> Vec<Case> {
+    let twice = if matches!(operation, Operation::SwigluQuantise | Operation::Swiglu) { 2 } else { 1 };
     let mut made = Vec::new();
     for (rows, cols) in SHAPES {
         let width = cols * twice;
@@ -29,18 +29,21 @@ fn inputs(operation: Operation, real: Rows<'_>) -> Vec<Case> {
     let whole = real.cols / twice * twice;
     let data = (0..real.rows()).flat_map(|row| real.row(row)[..whole].to_vec()).collect();
     made.push(Case { name: format!("trained {} x {}", real.rows(), whole / twice), data, cols: whole });
+    if operation == Operation::QuantiseBf16 {
+        made.iter_mut().flat_map(|case| &mut case.data).for_each(|x| *x = cases::bf16(*x));
+    }
     made
 }
 
 /// The exact rows with the error each element may have before it is encoded.
-fn exact<K: Kernels>(kernels: &K, operation: Operation, x: Rows<'_>, gain: &[f32]) -> Vec<(f64, f64)> {
+pub(super) fn exact<K: Kernels>(kernels: &K, operation: Operation, x: Rows<'_>, gain: &[f32]) -> Vec<(f64, f64)> {
     let arithmetic = kernels.arithmetic();
     match operation {
-        Operation::RmsNormQuantise => {
+        Operation::RmsNormQuantise | Operation::RmsNorm => {
             let bound = |y: f64| (y, bounds::rms_norm(arithmetic, x.cols, y));
             reference::rms_norm(x, gain).into_iter().map(bound).collect()
         }
-        Operation::SwigluQuantise => {
+        Operation::SwigluQuantise | Operation::Swiglu => {
             let half = x.cols / 2;
             let right = |at: usize| f64::from(x.row(at / half)[half + at % half]);
             let bound = |(at, y): (usize, f64)| (y, bounds::swiglu(arithmetic, y, right(at)));
@@ -60,8 +63,14 @@ fn run<K: Kernels>(
     match operation {
         Operation::RmsNormQuantise => kernels.rms_norm_quantise(x, gain, scaling),
         Operation::SwigluQuantise => kernels.swiglu_quantise(x, scaling),
+        Operation::QuantiseBf16 => kernels.quantise_bf16(x),
         _ => kernels.quantise(x, scaling),
     }
+}
+
+/// The scalings that an operation has kernels for.
+fn scalings(operation: Operation) -> &'static [Scaling] {
+    if operation == Operation::QuantiseBf16 { &[Scaling::Rows] } else { &[Scaling::Rows, Scaling::Tiles] }
 }
 
 pub(super) fn check<K: Kernels>(kernels: &mut K, operation: Operation, real: Rows<'_>) -> Vec<Outcome> {
@@ -69,7 +78,7 @@ pub(super) fn check<K: Kernels>(kernels: &mut K, operation: Operation, real: Row
     for case in inputs(operation, real) {
         let x = Rows::new(&case.data, case.cols);
         let gain = cases::normals(3, case.cols);
-        for scaling in [Scaling::Rows, Scaling::Tiles] {
+        for &scaling in scalings(operation) {
             if !kernels.scales_by(scaling) {
                 continue;
             }
@@ -115,14 +124,16 @@ fn judge(meter: &mut Meter, found: &Scaled, expected: &[(f64, f64)], cols: usize
 
 pub(super) fn compare<A: Kernels, B: Kernels>(a: &mut A, b: &mut B, real: Rows<'_>) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
-    for operation in [Operation::Quantise, Operation::RmsNormQuantise, Operation::SwigluQuantise] {
+    let quantising =
+        [Operation::Quantise, Operation::RmsNormQuantise, Operation::SwigluQuantise, Operation::QuantiseBf16];
+    for operation in quantising {
         if !a.has(operation) || !b.has(operation) {
             continue;
         }
         for case in inputs(operation, real) {
             let x = Rows::new(&case.data, case.cols);
             let gain = cases::normals(3, case.cols);
-            for scaling in [Scaling::Rows, Scaling::Tiles] {
+            for &scaling in scalings(operation) {
                 if !a.scales_by(scaling) || !b.scales_by(scaling) {
                     continue;
                 }

@@ -1,7 +1,8 @@
 //! Products of quantised matrices: scales by row, by block, and one product an expert.
 //!
 //! In: matrices, quantised here. Out: outcomes. What quantising costs is no part of it: the reference multiplies the
-//! same codes.
+//! same codes. Beside every element's bound, which holds for any operands, a case of many random ones is judged by its
+//! error as a whole.
 
 use super::{Meter, Outcome};
 use crate::Level;
@@ -9,7 +10,7 @@ use crate::fp8::{BLOCK, Format, Quantised, Scaling};
 use crate::twins::{Arithmetic, Kernels, Operation, Rows, bounds, cases, reference};
 
 /// `m × n × k`.
-const SHAPES: [(usize, usize, usize); 9] = [
+const SHAPES: [(usize, usize, usize); 11] = [
     (1, 1, 1),
     (0, 3, 4),
     (3, 5, 31),
@@ -19,7 +20,12 @@ const SHAPES: [(usize, usize, usize); 9] = [
     (5, 24, 5000),
     (64, 128, 1792),
     (129, 257, 512),
+    (24, 40, 4096),
+    (48, 64, 5376),
 ];
+
+/// Elements from which on the root of a mean square says something.
+const MANY: usize = 100;
 
 fn quantised(scaling: Scaling, data: &[f32], rows: usize, cols: usize) -> Quantised {
     Quantised::new(Level::detect(), Format::E4m3, scaling, data, rows, cols)
@@ -35,37 +41,50 @@ fn expected(arithmetic: Arithmetic, a: &Quantised, b: &Quantised, width: usize) 
 pub(super) fn check<K: Kernels>(kernels: &mut K, operation: Operation, real: Rows<'_>) -> Vec<Outcome> {
     let by_block = operation == Operation::BlockProduct;
     let (left, right) = if by_block { (Scaling::Tiles, Scaling::Blocks) } else { (Scaling::Rows, Scaling::Rows) };
+    let in_bf16 = operation == Operation::ProductBf16;
     let mut outcomes = Vec::new();
-    let mut run = |name: String, a: &Quantised, b: &Quantised| {
-        let mut meter = Meter::new(operation, &name);
-        let width = if by_block { BLOCK } else { a.cols().max(1) };
-        let expected = expected(kernels.arithmetic(), a, b, width);
-        meter.all(kernels.product(a, b), &expected);
+    let mut run = |what: &str, a: &Quantised, b: &Quantised| {
+        let (m, n, k) = (a.rows(), b.rows(), a.cols());
+        let mut meter = Meter::new(operation, &format!("{what} {m} x {n} x {k}"));
+        let (arithmetic, width) = (kernels.arithmetic(), if by_block { BLOCK } else { k.max(1) });
+        let mut expected = expected(arithmetic, a, b, width);
+        let mut limit = bounds::product_spread(arithmetic, k, width);
+        if in_bf16 {
+            expected.iter_mut().for_each(|(y, bound)| *bound = bounds::half(arithmetic, *y, *bound));
+            limit = bounds::half_spread(arithmetic, limit);
+            meter.all(kernels.product_bf16(a, b), &expected);
+        } else {
+            meter.all(kernels.product(a, b), &expected);
+        }
+        if what == "random" && m * n >= MANY {
+            meter.spread(limit);
+        }
         outcomes.push(meter.outcome);
     };
     for (m, n, k) in SHAPES {
         let (a, b) = (cases::normals(4, m * k), cases::normals(5, n * k));
         let (a, b) = (quantised(left, &a, m, k), quantised(right, &b, n, k));
-        run(format!("random {m} x {n} x {k}"), &a, &b);
+        run("random", &a, &b);
         let (a, b) = (cases::adversarial(6, m, k), cases::outlying(7, n, k));
         let (a, b) = (quantised(left, &a, m, k), quantised(right, &b, n, k));
-        run(format!("adversarial {m} x {n} x {k}"), &a, &b);
+        run("adversarial", &a, &b);
     }
     let (rows, cols) = (real.rows(), real.cols);
     let some = rows.min(48);
     let a = quantised(left, &real.data[..some * cols], some, cols);
     let b = quantised(right, real.data, rows, cols);
-    run(format!("trained {some} x {rows} x {cols}"), &a, &b);
+    run("trained", &a, &b);
     outcomes
 }
 
 pub(super) fn check_grouped<K: Kernels>(kernels: &mut K, real: Rows<'_>) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     // Rows of each expert: some have none, some more than a tile.
-    let lists: [(&str, &[usize], usize, usize); 5] = [
+    let lists: [(&str, &[usize], usize, usize); 6] = [
         ("random", &[3, 0, 17, 130], 70, 384),
         ("random", &[0, 0, 1], 5, 129),
         ("random", &[0], 5, 128),
+        ("random", &[9, 5], 24, 5376),
         ("adversarial", &[12, 6, 0, 64], 128, 256),
         ("trained", &[20, 0, 9], 64, real.cols),
     ];
@@ -89,6 +108,9 @@ pub(super) fn check_grouped<K: Kernels>(kernels: &mut K, real: Rows<'_>) -> Vec<
         let arithmetic = kernels.arithmetic();
         let expected: Vec<(f64, f64)> = a.iter().zip(&b).flat_map(|(a, b)| expected(arithmetic, a, b, BLOCK)).collect();
         meter.all(kernels.grouped_product(&a, &b), &expected);
+        if name == "random" && expected.len() >= MANY {
+            meter.spread(bounds::product_spread(arithmetic, k, BLOCK));
+        }
         outcomes.push(meter.outcome);
     }
     outcomes

@@ -99,13 +99,18 @@ impl DeviceServer {
     /// # Errors
     /// With one sentence about what has no kernel or what the device refused.
     pub fn open(model: LazyDecoder, device: &Device) -> Result<Self, CudaError> {
+        Self::with_products(model, device, GemmTable::default())
+    }
+
+    /// The same by a table of whose product each shape gets; those it lacks are timed.
+    fn with_products(model: LazyDecoder, device: &Device, products: GemmTable) -> Result<Self, CudaError> {
         let shape = model.device_shape();
         shape.check()?;
         let masks = Masks::new(&model.catalog);
         let trie = trie(&model, &masks);
         let engine = Engine::open(device)?;
         let weights = Arc::new(DecoderWeights::new(&engine, &shape, &trie, &mut Trained(&model))?);
-        let first = Running::new(engine.fork()?, &weights, GemmTable::default())?;
+        let first = Running::new(engine.fork()?, &weights, products)?;
         let products = first.decoder.chosen().clone();
         let shared = Arc::new(Shared { engine, weights, products, spare: Mutex::new(Some(first)) });
         Ok(Self::over(Server::new(model), shared, masks))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{self, Decode, Device as Wanted, LinearQuantization, Quantization, WeightScales};
 use recmesh_contract::{Mask, reason};
-use recmesh_kernels::cuda::{Probe, probe};
+use recmesh_kernels::cuda::{Multiplier, Operands, Probe, probe};
 
 use super::super::super::{ServesFrom, load_on};
 use super::*;
@@ -113,11 +113,34 @@ fn bound(model: &LazyDecoder) -> f32 {
 /// the longest context and beyond.
 fn compared(device: &Device, model: &LazyDecoder, what: &str) {
     let (mut on, mut cpu) = (DeviceServer::open(model.clone(), device).unwrap(), model.server());
+    compared_over(&mut on, &mut cpu, model, what);
+    if model.device_shape().precision == Precision::E4m3 {
+        // Whichever was the faster: our products cut their sums.
+        let table = by_ours(&model.device_shape());
+        let mut on = DeviceServer::with_products(model.clone(), device, table).unwrap();
+        compared_over(&mut on, &mut cpu, model, &format!("{what}, by our products"));
+    }
+}
+
+/// A table that gives every product of a search to our kernel.
+fn by_ours(shape: &Shape) -> GemmTable {
+    let (width, inner) = (shape.width, shape.inner);
+    let mut table = GemmTable::default();
+    for m in [1, shape.beams] {
+        table.set(Operands::E4m3, [m, width, width], Multiplier::Ours);
+        for [n, k] in [[width, width], [2 * inner, width], [width, inner]] {
+            table.set(Operands::E4m3Single, [m, n, k], Multiplier::Ours);
+        }
+    }
+    table
+}
+
+fn compared_over(on: &mut DeviceServer, cpu: &mut Server, model: &LazyDecoder, what: &str) {
     let lengths = [1, 64, 65, 90];
     let mut largest = 0.0_f32;
     for length in lengths {
         let history = history(length, model.catalog.len());
-        largest = largest.max(apart(&mut on, &mut cpu, &query(&history, 5)));
+        largest = largest.max(apart(on, cpu, &query(&history, 5)));
     }
     println!("{what}: {largest:.5}");
     assert!(largest <= bound(model), "{what}: scores differ by {largest}");
