@@ -10,16 +10,18 @@ use crate::measure::{Bench, Side};
 
 pub fn run(bench: &mut Bench) -> Result<()> {
     let (alone, team) = (Team::new(1, &[]), Team::new(2, &[]));
-    let work = |piece: &mut u64| *piece = black_box(*piece + 1);
+    let work = |piece: usize| {
+        black_box(piece);
+    };
     let round = |team: &Team| -> Result<()> {
-        team.each(&mut [(), ()], &mut [0, 1], |(), piece| work(piece));
+        team.pieces(2, &work);
         Ok(())
     };
     let sides = vec![
         Side::new("one thread alone", || round(&alone)),
         Side::new("a team of two", || round(&team)),
         Side::new("a thread started", || {
-            share(2, [0, 1].iter_mut().collect(), work);
+            share(2, vec![0, 1], work);
             Ok(())
         }),
     ];

@@ -126,9 +126,9 @@ pub trait Recommend: Send {
     /// Another instance over the same weights, on one thread.
     fn fork(&self) -> Box<dyn Recommend>;
 
-    /// From now on shares the work of a batch among so many threads, the calling one included; to be called on the thread
-    /// that will ask. Gives how many it has: fewer where they cannot be started, 1 for a model that shares nothing.
-    /// Answers do not change, in no bit.
+    /// From now on shares the work of a batch among so many threads, the calling one included, and binds them to the cores
+    /// that are named; to be called on the thread that will ask. Gives how many it has: fewer where they cannot be started,
+    /// 1 for a model that shares nothing and binds nothing. Answers do not change, in no bit.
     fn set_threads(&mut self, threads: &Threads) -> usize {
         let _ = threads;
         1

@@ -1,10 +1,10 @@
-//! Which cores a process was given, and which of them the members of an engine's team get.
+//! Which of a process's cores the threads of a pool that asks for it are bound to.
 //!
-//! In: how many a pool's teams want. Out: a lease of as many, one a member, or of none. Cores are only bound where the
-//! process has cores of its own: its allowed set is smaller than the machine (a cpuset of a container, `taskset`), and
-//! holds enough for all members that are wanted. Elsewhere several processes would bind to the same cores, and the
-//! scheduler, which sees them all, does better. Two pools of one process never get the same core. A quota of CPU time
-//! gives no cores, and never binds. Never takes a core from a thread that is not ours.
+//! In: how many. Out: a lease of as many, or of none where the process may run on fewer or other pools have them. Two pools
+//! of one process never get the same core. Whether other processes run on these cores cannot be told from here: a set that
+//! is smaller than the machine may be shared, as by all pods without exclusive cores under kubelet's static CPU manager. So
+//! nothing is bound that was not asked for. A quota of CPU time gives no cores. Never takes a core from a thread that is
+//! not ours.
 
 #![allow(unsafe_code)] // System calls that read and write sets of cores.
 
@@ -20,11 +20,11 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A lease of `wanted` cores where the process has as many of its own left, else of none.
+    /// A lease of `wanted` cores where the process has as many left, else of none.
     #[must_use]
     pub fn take(wanted: usize) -> Self {
         let mut leased = leased();
-        let cores = own(&allowed(), online(), &leased, wanted);
+        let cores = free(&allowed(), &leased, wanted);
         leased.extend(&cores);
         Self { cores }
     }
@@ -46,12 +46,8 @@ fn leased() -> MutexGuard<'static, Vec<usize>> {
     LEASED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The cores to bind to: the first `wanted` allowed ones that are not leased, if the allowed ones are fewer than those
-/// online and enough; else none.
-fn own(allowed: &[usize], online: usize, leased: &[usize], wanted: usize) -> Vec<usize> {
-    if allowed.len() >= online {
-        return Vec::new();
-    }
+/// The first `wanted` allowed cores that are not leased; none where these are fewer.
+fn free(allowed: &[usize], leased: &[usize], wanted: usize) -> Vec<usize> {
     let free = allowed.iter().copied().filter(|core| !leased.contains(core));
     let cores: Vec<usize> = free.take(wanted).collect();
     if cores.len() == wanted { cores } else { Vec::new() }
@@ -71,13 +67,6 @@ fn allowed() -> Vec<usize> {
     let size = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
     // SAFETY: below the set's size.
     (0..size).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect()
-}
-
-/// How many cores the machine has; 0 where that cannot be told.
-#[cfg(target_os = "linux")]
-fn online() -> usize {
-    // SAFETY: reads a number.
-    usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(0)
 }
 
 /// Binds the calling thread to a core. Where the system refuses, the thread stays as free as it was.
@@ -100,11 +89,6 @@ fn allowed() -> Vec<usize> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn online() -> usize {
-    0
-}
-
-#[cfg(not(target_os = "linux"))]
 pub(crate) fn bind(_core: usize) {}
 
 #[cfg(test)]
@@ -112,15 +96,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cores_are_bound_only_where_they_are_our_own_and_enough() {
-        assert_eq!(own(&[2, 3, 6], 8, &[], 2), [2, 3]);
-        assert_eq!(own(&[2, 3, 6], 8, &[], 3), [2, 3, 6]);
-        assert_eq!(own(&[2, 3, 6], 8, &[], 4), [0; 0], "too few");
-        assert_eq!(own(&[2, 3, 6], 8, &[2], 2), [3, 6], "another pool has the first");
-        assert_eq!(own(&[2, 3, 6], 8, &[3, 2], 2), [0; 0], "other pools have too many");
-        assert_eq!(own(&[0, 1, 2, 3], 4, &[], 2), [0; 0], "the whole machine is nobody's own");
-        assert_eq!(own(&[], 0, &[], 2), [0; 0], "nothing is known");
-        assert_eq!(own(&[2], 8, &[], 0), [0; 0]);
+    fn as_many_cores_as_wanted_or_none() {
+        assert_eq!(free(&[2, 3, 6], &[], 2), [2, 3]);
+        assert_eq!(free(&[2, 3, 6], &[], 3), [2, 3, 6]);
+        assert_eq!(free(&[2, 3, 6], &[], 4), [0; 0], "too few");
+        assert_eq!(free(&[2, 3, 6], &[2], 2), [3, 6], "another pool has the first");
+        assert_eq!(free(&[2, 3, 6], &[3, 2], 2), [0; 0], "other pools have too many");
+        assert_eq!(free(&[0, 1, 2, 3], &[], 2), [0, 1], "a machine that nobody else uses is as good as a part of one");
+        assert_eq!(free(&[], &[], 2), [0; 0], "nothing is known");
+        assert_eq!(free(&[2], &[], 0), [0; 0]);
     }
 
     /// On threads of their own, so that the test's stays free; on a machine that tells nothing there is nothing to bind.

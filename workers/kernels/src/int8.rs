@@ -71,13 +71,6 @@ impl Weights {
         (fits && sound).then_some(Self { rows, cols, codes, scales })
     }
 
-    /// The matrix again, `code · scale` rounded once, `rows × cols`.
-    #[must_use]
-    pub fn dequantise(&self) -> Vec<f32> {
-        let scale = |at: usize| self.scales[if self.scales.len() == 1 { 0 } else { at / self.cols }];
-        self.codes.iter().enumerate().map(|(at, &code)| f32::from(code) * scale(at)).collect()
-    }
-
     /// Rows: outputs.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -148,26 +148,11 @@ impl Team {
         self.shared.taken.0.load(Ordering::Relaxed)
     }
 
-    /// Does every piece with the state of the member that does it.
-    ///
-    /// # Panics
-    /// When a piece does, with its payload; if there are fewer states than threads.
-    pub fn each<S: Send, P: Send>(&self, states: &mut [S], pieces: &mut [P], work: impl Fn(&mut S, &mut P) + Sync) {
-        assert!(states.len() >= self.threads(), "{} states for {} threads", states.len(), self.threads());
-        let (count, states, pieces) = (pieces.len(), Slots::new(states), Slots::new(pieces));
-        self.round(count, &|member, piece| {
-            // SAFETY: within a round a member is one thread, and a piece is taken once; both slices are borrowed
-            // exclusively for the round.
-            let (state, piece) = unsafe { (states.one(member), pieces.one(piece)) };
-            work(state, piece);
-        });
-    }
-
     /// Does the pieces `0..count`, each once.
     ///
     /// # Panics
     /// When a piece does, with its payload.
-    pub(crate) fn pieces(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
+    pub fn pieces(&self, count: usize, work: &(dyn Fn(usize) + Sync)) {
         self.round(count, &|_, piece| work(piece));
     }
 
@@ -393,15 +378,6 @@ unsafe impl<T: Send> Sync for Slots<'_, T> {}
 impl<'a, T> Slots<'a, T> {
     fn new(slice: &'a mut [T]) -> Self {
         Self { first: slice.as_mut_ptr(), len: slice.len(), borrowed: PhantomData }
-    }
-
-    /// # Safety
-    /// Nobody has the same element at the same time.
-    #[allow(clippy::mut_from_ref)] // What the promise is for.
-    unsafe fn one(&self, at: usize) -> &mut T {
-        assert!(at < self.len, "element {at} of {}", self.len);
-        // SAFETY: within the slice, and nobody else has it.
-        unsafe { &mut *self.first.add(at) }
     }
 
     /// # Safety

@@ -9,7 +9,8 @@
 //! Trainable: params + loss on a tape ─► whoever trains
 //! ```
 //!
-//! Nothing here reads a data set or knows a protocol. Threads are scoped, and no result depends on their number.
+//! Nothing here reads a data set or knows a protocol. Threads are scoped or an engine's team, and no result depends on
+//! their number.
 
 mod answer;
 pub mod decoding;
@@ -19,6 +20,7 @@ mod planted;
 pub mod quant;
 pub mod ranking;
 pub mod retrieval;
+mod team;
 pub mod tokenizer;
 mod train;
 pub mod weights;

@@ -13,7 +13,8 @@ pub(crate) trait Engine: Send {
     /// Another engine over the same weights, with scratch memory of its own.
     fn fork(&self) -> Box<dyn Engine>;
 
-    /// Shares the work of a batch among threads from now on; gives how many there are. Called on the engine's thread.
+    /// Shares the work of a batch among threads from now on, each bound to its core where cores are named; gives how many
+    /// there are. Called on the engine's thread.
     fn set_threads(&mut self, threads: &Threads) -> usize {
         let _ = threads;
         1

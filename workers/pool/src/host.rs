@@ -1,8 +1,8 @@
 //! The pools of a worker process, as its configuration lists them now.
 //!
 //! In: a list of pools, and later another one. Out: stages by name, and what each pool waits for. A pool that is new in
-//! the list is loaded and warmed beside those that run; one that is listed no more finishes what it admitted and goes.
-//! A pool that cannot start says why and disturbs no other.
+//! the list is loaded and warmed beside those that run; one that is listed no more finishes what it admitted and goes,
+//! and its cores go to a pool that waits for some. A pool that cannot start says why and disturbs no other.
 
 use std::{
     collections::BTreeMap,
@@ -103,6 +103,9 @@ impl Host {
             }
         };
         futures_util::future::join(end, start).await;
+        for pool in self.running() {
+            pool.pin().await;
+        }
         Ok(())
     }
 
@@ -165,8 +168,11 @@ impl Host {
 
     /// Refuses new calls in every pool and finishes the admitted ones.
     pub async fn drain(&self) {
-        let running: Vec<Arc<Pool>> = self.pools().values().filter_map(|hosted| hosted.state.running()).collect();
-        join_all(running.iter().map(|pool| pool.drain())).await;
+        join_all(self.running().iter().map(|pool| pool.drain())).await;
+    }
+
+    fn running(&self) -> Vec<Arc<Pool>> {
+        self.pools().values().filter_map(|hosted| hosted.state.running()).collect()
     }
 
     fn pools(&self) -> MutexGuard<'_, BTreeMap<Name, Hosted>> {

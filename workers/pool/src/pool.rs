@@ -9,12 +9,13 @@
 //! Threads are joined.
 //!
 //! One system thread a pool and one arbiter, which is one OS thread, an engine. Only addresses cross to other threads. An
-//! engine of several threads starts and ends its others itself; they are bound to cores where the process has its own.
+//! engine of several threads starts and ends its others itself. Those of a pool that asks for it are bound to cores, all or
+//! none: where others have the cores, the pool starts without and [`Pool::pin`] tries again.
 
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
@@ -39,7 +40,7 @@ use crate::{
     gate::Gate,
     handle::{Handle, Line},
     load::{Loaded, load},
-    worker::Worker,
+    worker::{Bind, Worker},
 };
 
 /// Time for one engine's warm-up request.
@@ -53,8 +54,11 @@ pub struct Pool {
     from: Option<(ServesFrom, String)>,
     system: System,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Threads of each engine, at most.
+    threads: usize,
+    pinned: bool,
     /// Cores of the engines' threads.
-    _cores: Lease,
+    cores: Mutex<Lease>,
 }
 
 impl Pool {
@@ -64,37 +68,39 @@ impl Pool {
     /// When an artifact is missing or refused, or a thread cannot be started.
     pub fn start(config: &PoolConfig, store: &Store, metrics: &PoolMetrics) -> Result<Self, PoolError> {
         let params = &config.params;
-        let Loaded { engine, warm_up, quantized, from } = load(&config.name, &config.serves, params.device, store)?;
-        if let Some(Quantized { precision, message, served_bytes, .. }) = quantized {
+        let loaded = load(&config.name, &config.serves, params.device, store)?;
+        if let Some(Quantized { precision, message, served_bytes, .. }) = &loaded.quantized {
             tracing::info!(pool = %config.name, precision = precision.as_str(), "quantization: {message}");
-            metrics.of(config.name.as_str()).serves(precision.as_str(), served_bytes);
+            metrics.of(config.name.as_str()).serves(precision.as_str(), *served_bytes);
         }
-        if let Some((from, why)) = &from {
+        if let Some((from, why)) = &loaded.from {
             tracing::info!(pool = %config.name, device = from.as_str(), why, "the model serves from here");
             metrics.of(config.name.as_str()).serves_from(from.as_str(), params.engines.max(1));
         }
-        let mut pool = Self::over(config.name.clone(), params, engine, warm_up, metrics)?;
-        pool.from = from;
-        Ok(pool)
+        // What is more would take turns. Where it cannot be told, as many as were asked for.
+        let processors = thread::available_parallelism().map_or(usize::MAX, usize::from);
+        Self::over(config.name.clone(), params, loaded, processors, metrics)
     }
 
-    /// A pool over a given engine.
+    /// A pool over what was loaded, on so many processors.
     pub(crate) fn over(
         name: Name,
         params: &PoolParams,
-        engine: Box<dyn Engine>,
-        warm_up: Work,
+        loaded: Loaded,
+        processors: usize,
         metrics: &PoolMetrics,
     ) -> Result<Self, PoolError> {
+        let Loaded { engine, warm_up, quantized: _, from } = loaded;
         let recorder = metrics.of(name.as_str());
-        let (engines, count) = (params.engines.max(1) as usize, params.threads.max(1) as usize);
-        // An engine of one thread goes wherever the system has room.
-        let cores = if count > 1 { Lease::take(engines * count) } else { Lease::default() };
-        let threads = |engine: usize| {
-            let cores = cores.cores().get(engine * count..(engine + 1) * count).unwrap_or_default().to_vec();
-            Threads { count, cores }
-        };
-        let workers = (0..engines).map(|at| (engine.fork(), threads(at), recorder.clone())).collect();
+        let engines = params.engines.max(1) as usize;
+        let threads = (params.threads.max(1) as usize).min((processors / engines).max(1));
+        let cores = if params.pinned { Lease::take(engines * threads) } else { Lease::default() };
+        if params.pinned && cores.cores().is_empty() {
+            let wanted = engines * threads;
+            tracing::warn!(pool = %name, wanted, "pinned, but fewer cores are left for the process: no thread is bound");
+        }
+        let parts = shares(&cores, engines, threads);
+        let workers = parts.map(|threads| (engine.fork(), threads, recorder.clone())).collect();
         let (system, thread, addresses) =
             start_threads(&name, params, workers).map_err(|source| PoolError::Thread { pool: name.clone(), source })?;
         let gate = || Gate::new(params.queue.max(1) as usize, recorder.clone());
@@ -104,10 +110,12 @@ impl Pool {
         Ok(Self {
             handle: Arc::new(handle),
             warm_up,
-            from: None,
+            from,
             system,
             thread: Mutex::new(Some(thread)),
-            _cores: cores,
+            threads,
+            pinned: params.pinned,
+            cores: Mutex::new(cores),
         })
     }
 
@@ -144,6 +152,28 @@ impl Pool {
         Ok(())
     }
 
+    /// Binds the threads of a pool that asks for it and has found too few cores so far, if there are enough now: those of
+    /// a pool that was drained are free. Returns when every engine has its cores.
+    pub async fn pin(&self) {
+        let engines = self.handle.lines.len();
+        let parts = {
+            let mut cores = self.cores();
+            if !self.pinned || !cores.cores().is_empty() {
+                return;
+            }
+            *cores = Lease::take(engines * self.threads);
+            if cores.cores().is_empty() {
+                return;
+            }
+            shares(&cores, engines, self.threads).collect::<Vec<_>>()
+        };
+        for (line, Threads { cores, .. }) in self.handle.lines.iter().zip(parts) {
+            // An engine thread that has ended needs no core.
+            let _ = line.address.send(Bind(cores)).await;
+        }
+        tracing::info!(pool = %self.handle.name, "each thread of the engines is bound to a core of its own now");
+    }
+
     /// Refuses new calls, finishes the admitted ones and joins the threads. A second call returns when the first has.
     pub async fn drain(&self) {
         self.handle.lines.iter().for_each(|line| line.gate.close());
@@ -157,8 +187,22 @@ impl Pool {
             if !matches!(joined, Ok(Ok(()))) {
                 tracing::warn!(pool = %self.handle.name, "a pool's system thread ended by a panic");
             }
+            // Whoever waits for cores may have them, though somebody still holds this pool.
+            *self.cores() = Lease::default();
         }
     }
+
+    fn cores(&self) -> MutexGuard<'_, Lease> {
+        self.cores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What each engine gets: its threads, and as many of the cores.
+fn shares(cores: &Lease, engines: usize, threads: usize) -> impl Iterator<Item = Threads> {
+    (0..engines).map(move |engine| {
+        let own = cores.cores().get(engine * threads..(engine + 1) * threads);
+        Threads { count: threads, cores: own.unwrap_or_default().to_vec() }
+    })
 }
 
 impl Drop for Pool {
@@ -218,13 +262,13 @@ fn start_worker(
     params: &PoolParams,
     (engine, threads, recorder): Ready,
 ) -> Addr<Worker> {
-    let queue = params.queue.max(1) as usize;
+    let (queue, asked) = (params.queue.max(1) as usize, params.threads.max(1) as usize);
     // A batch larger than the queue could never fill up.
     let batcher = Batcher::new((params.max_batch as usize).min(queue), params.max_batch_age.duration());
     Worker::start_in_arbiter(arbiter, move |ctx| {
-        // One more than the gate lets in, so that the gate alone decides: a mailbox at its bound also holds the sender
-        // back for one message after it has room again.
-        ctx.set_mailbox_capacity(queue + 1);
-        Worker::new(engine, threads, batcher, recorder)
+        // One more than the gate lets in and one for cores, so that the gate alone decides: a mailbox at its bound also
+        // holds the sender back for one message after it has room again.
+        ctx.set_mailbox_capacity(queue + 2);
+        Worker::new(engine, threads, asked, batcher, recorder)
     })
 }

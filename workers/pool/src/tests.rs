@@ -1,5 +1,6 @@
 //! The pool as callers see it, over engines that record what they compute and block until told.
 
+mod pinned;
 #[cfg(feature = "otlp")]
 mod traces;
 
@@ -18,20 +19,22 @@ use recmesh_contract::{
 };
 use recmesh_telemetry::Telemetry;
 
-use crate::{engine::Engine, pool::Pool};
+use crate::{engine::Engine, load::Loaded, pool::Pool};
 
 /// The request that makes the engine panic.
 const PANICS: usize = 13;
 /// The request that makes the engine give no answers.
 const SILENT: usize = 14;
 const WARM_UP: usize = 1000;
+/// Of the machine, where a test does not say.
+const PROCESSORS: usize = 64;
 
 /// What the engines of a pool share with the test.
 struct Shared {
     /// The numbers of the requests of every batch.
     batches: Mutex<Vec<Vec<usize>>>,
-    /// For every engine that was given threads: how many, how many cores, and on which thread.
-    threads: Mutex<Vec<(usize, usize, ThreadId)>>,
+    /// For every engine that was given threads: how many, which cores, and on which thread.
+    threads: Mutex<Vec<(usize, Vec<usize>, ThreadId)>>,
     entered: tokio::sync::mpsc::UnboundedSender<()>,
     /// A message lets one batch through; once the sender is dropped all pass.
     release: Mutex<Option<Arc<Mutex<mpsc::Receiver<()>>>>>,
@@ -63,7 +66,7 @@ impl Engine for Fake {
     }
 
     fn set_threads(&mut self, threads: &Threads) -> usize {
-        let given = (threads.count, threads.cores.len(), thread::current().id());
+        let given = (threads.count, threads.cores.clone(), thread::current().id());
         self.shared.threads.lock().unwrap().push(given);
         threads.count
     }
@@ -102,12 +105,17 @@ fn bench(engines: u32, max_batch: u32, queue: u32) -> Bench {
 }
 
 fn bench_of(params: &PoolParams) -> Bench {
+    bench_on(PROCESSORS, params)
+}
+
+fn bench_on(processors: usize, params: &PoolParams) -> Bench {
     let (sender, entered) = tokio::sync::mpsc::unbounded_channel();
     let (batches, threads, release) = Default::default();
     let shared = Arc::new(Shared { batches, threads, entered: sender, release });
     let telemetry = Telemetry::new();
-    let fake = Box::new(Fake { shared: Arc::clone(&shared), ran: 0 });
-    let pool = Pool::over(Name::new("p").unwrap(), params, fake, work(WARM_UP), telemetry.pool()).unwrap();
+    let engine = Box::new(Fake { shared: Arc::clone(&shared), ran: 0 });
+    let loaded = Loaded { engine, warm_up: work(WARM_UP), quantized: None, from: None };
+    let pool = Pool::over(Name::new("p").unwrap(), params, loaded, processors, telemetry.pool()).unwrap();
     Bench { pool, shared, entered, telemetry }
 }
 
@@ -133,6 +141,11 @@ impl Bench {
         let first = self.ask(0);
         self.entered.recv().await.unwrap();
         (release, first)
+    }
+
+    /// For every engine that was given threads: how many, which cores, and on which thread.
+    fn given(&self) -> Vec<(usize, Vec<usize>, ThreadId)> {
+        self.shared.threads.lock().unwrap().clone()
     }
 
     fn batches(&self) -> Vec<Vec<usize>> {
@@ -239,26 +252,38 @@ async fn a_panic_fails_its_batch_and_the_next_request_succeeds() {
 async fn every_engine_gets_threads_of_its_own_and_its_replacement_too() {
     let bench = bench_of(&PoolParams { engines: 2, threads: 3, ..PoolParams::default() });
     bench.pool.warm_up().await.unwrap();
-    let given = || bench.shared.threads.lock().unwrap().clone();
-    let before = given();
+    let before = bench.given();
     assert_eq!(before.len(), 2);
-    assert!(before.iter().all(|&(count, cores, _)| count == 3 && (cores == 0 || cores == 3)), "{before:?}");
+    assert!(before.iter().all(|(count, cores, _)| *count == 3 && cores.is_empty()), "{before:?}");
     assert!(before[0].2 != before[1].2, "each on its engine's thread");
     assert_eq!(got(bench.ask(PANICS).await), Err((Class::Internal, reason::PANIC)));
     // One of two goes to the engine that broke.
     for number in [1, 2] {
         assert_eq!(got(bench.ask(number).await), Ok(number));
     }
-    let after = given();
+    let after = bench.given();
     assert_eq!(after.len(), 3);
     assert!(after[2].0 == 3 && before.contains(&after[2]), "on the thread of the one that broke, as many: {after:?}");
+}
+
+#[tokio::test]
+async fn engines_get_no_more_threads_than_their_part_of_the_processors() {
+    for (engines, threads, processors, count) in [(2, 64, 7, 3), (1, 64, 2, 2), (2, 2, 4, 2), (1, 2, 64, 2)] {
+        let bench = bench_on(processors, &PoolParams { engines, threads, ..PoolParams::default() });
+        bench.pool.warm_up().await.unwrap();
+        let counts: Vec<usize> = bench.given().iter().map(|given| given.0).collect();
+        assert_eq!(counts, vec![count; engines as usize], "{engines} x {threads} on {processors}");
+    }
+    let bench = bench_on(3, &PoolParams { engines: 4, threads: 2, ..PoolParams::default() });
+    bench.pool.warm_up().await.unwrap();
+    assert!(bench.given().is_empty(), "one thread each, as there are more engines than processors");
 }
 
 #[tokio::test]
 async fn an_engine_of_one_thread_is_given_none() {
     let bench = bench(2, 1, 64);
     bench.pool.warm_up().await.unwrap();
-    assert!(bench.shared.threads.lock().unwrap().is_empty());
+    assert!(bench.given().is_empty());
 }
 
 #[tokio::test]

@@ -22,6 +22,13 @@ use crate::{
     engine::Engine,
 };
 
+/// Cores that an engine's threads are bound to from now on, one each.
+pub(crate) struct Bind(pub(crate) Vec<usize>);
+
+impl actix::Message for Bind {
+    type Result = ();
+}
+
 /// One engine and its batch.
 pub(crate) struct Worker {
     /// Never runs, so that no panic can have left it half changed; forked for every start.
@@ -29,6 +36,8 @@ pub(crate) struct Worker {
     /// `None` after a panic, until the next batch.
     engine: Option<Box<dyn Engine>>,
     threads: Threads,
+    /// Threads that the pool asks for; there may be fewer processors.
+    asked: usize,
     batcher: Batcher,
     alarm: Option<SpawnHandle>,
     illegal: u64,
@@ -38,10 +47,16 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// To be called on the engine's thread.
-    pub(crate) fn new(pristine: Box<dyn Engine>, threads: Threads, batcher: Batcher, recorder: PoolRecorder) -> Self {
-        let engine = Some(fresh(&*pristine, &threads));
+    pub(crate) fn new(
+        pristine: Box<dyn Engine>,
+        threads: Threads,
+        asked: usize,
+        batcher: Batcher,
+        recorder: PoolRecorder,
+    ) -> Self {
+        let engine = Some(fresh(&*pristine, &threads, asked));
         let (alarm, illegal, device) = (None, 0, DeviceWork::default());
-        Self { pristine, engine, threads, batcher, alarm, illegal, device, recorder }
+        Self { pristine, engine, threads, asked, batcher, alarm, illegal, device, recorder }
     }
 
     /// Sees to it that the batch that is open now closes.
@@ -114,13 +129,13 @@ impl Worker {
 
     /// Runs the engine; a panic is caught, counted and answered by a fresh engine next time.
     fn run(&mut self, work: Vec<Work>) -> Result<Vec<Result<Done, Failure>>, Failure> {
-        let Self { pristine, engine, threads, recorder, illegal, device, .. } = self;
+        let Self { pristine, engine, threads, asked, recorder, illegal, device, .. } = self;
         // Nothing a panic leaves behind is looked at again: the engine is dropped.
         let ran = catch_unwind(AssertUnwindSafe(|| {
             let mut running = engine.take().unwrap_or_else(|| {
                 recorder.restarts.inc();
                 (*illegal, *device) = (0, DeviceWork::default());
-                fresh(&**pristine, threads)
+                fresh(&**pristine, threads, *asked)
             });
             let answers = running.run(work);
             let seen = running.illegal();
@@ -141,13 +156,13 @@ impl Worker {
 }
 
 /// An engine that has not run, with its threads.
-fn fresh(pristine: &dyn Engine, threads: &Threads) -> Box<dyn Engine> {
+fn fresh(pristine: &dyn Engine, threads: &Threads, asked: usize) -> Box<dyn Engine> {
     let mut engine = pristine.fork();
-    if threads.count > 1 {
-        let count = engine.set_threads(threads);
-        if count < threads.count {
-            tracing::warn!(asked = threads.count, count, "an engine computes on fewer threads than asked for");
-        }
+    // An engine of one thread that is not bound goes wherever the system has room.
+    let alone = threads.count == 1 && threads.cores.is_empty();
+    let count = if alone { 1 } else { engine.set_threads(threads) };
+    if count < asked {
+        tracing::warn!(asked, count, "an engine computes on fewer threads than asked for");
     }
     engine
 }
@@ -185,5 +200,17 @@ impl Handler<Job> for Worker {
             self.compute(Instant::now());
         }
         self.arm(ctx);
+    }
+}
+
+impl Handler<Bind> for Worker {
+    type Result = ();
+
+    fn handle(&mut self, Bind(cores): Bind, _: &mut Context<Self>) {
+        self.threads.cores = cores;
+        // Where there is none, its replacement gets them.
+        if let Some(engine) = &mut self.engine {
+            engine.set_threads(&self.threads);
+        }
     }
 }

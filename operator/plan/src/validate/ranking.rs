@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use recmesh_contract::config::{RankingAlgorithm, RankingParams, Task};
+use recmesh_contract::config::{
+    DatasetParams, EntityFormat, EntitySource, Mmoe, Quantization, RankingAlgorithm, RankingParams, Source, Task,
+};
 use recmesh_crds::{Kind, Located, ModelKind, RankingModelSpec};
 
 use super::{facts::Facts, scope::Scope, threshold::threshold, training::Claims};
 use crate::{JobKey, Ranking};
+
+/// Attributes of an item of every planted world; users have no more.
+const PLANTED_ATTRIBUTES: usize = 2;
 
 /// The meaning of a ranking model.
 pub(super) fn ranking(
@@ -35,10 +40,13 @@ pub(super) fn ranking(
         for (i, task) in tasks.iter().enumerate() {
             self::task(scope, at, &format!("/spec/tasks/{i}"), task, name.as_str(), &facts);
         }
-        let RankingAlgorithm::Mmoe(_) = algorithm;
+        let RankingAlgorithm::Mmoe(mmoe) = algorithm;
         let history = "/spec/algorithm/mmoe/historyLength";
         if !facts.interactions && at.written(history) {
             scope.refuse(at, history, format!("{name} holds examples, which have no histories: remove it"));
+        }
+        if let Some(quantization) = &spec.quantization {
+            inputs(scope, at, mmoe, params, quantization);
         }
     }
     let name = scope.name(at)?;
@@ -51,6 +59,39 @@ pub(super) fn ranking(
     let made_by = JobKey { kind: Kind::TrainingJob, name: job.clone() };
     let (params, quantization) = (spec.ranking.clone(), spec.quantization.clone());
     Some(Ranking { dataset, params, quantization, pool: spec.pool.clone(), made_by })
+}
+
+/// Objects to experts with more inputs than their format takes. A number enters beside its embedding. Of interactions, item
+/// and user enter apart: the item, its popularity and the history twice beside attributes, and two values of the user.
+fn inputs(scope: &mut Scope<'_>, at: &Located, mmoe: &Mmoe, dataset: &DatasetParams, quantization: &Quantization) {
+    let Some(most) = quantization.format.most_inputs() else { return };
+    let (numbers, embeddings) = match &dataset.source {
+        Source::Examples(source) => (source.numeric.len(), source.numeric.len() + source.categorical.len()),
+        Source::Interactions(source) => {
+            (0, (4 + attributes(source.items.as_ref())).max(2 + attributes(source.users.as_ref())))
+        }
+        Source::Planted(_) => (0, 4 + PLANTED_ATTRIBUTES),
+    };
+    let count = numbers as u64 + embeddings as u64 * u64::from(mmoe.embedding);
+    if count > u64::from(most) {
+        let widest = u64::from(most).saturating_sub(numbers as u64) / (embeddings as u64).max(1);
+        let message = format!(
+            "{embeddings} embeddings of {} make experts of {count} inputs, and int8 takes at most {most}: \
+             lower embedding to {widest}, or write quantization: {{format: e4m3}}",
+            mmoe.embedding
+        );
+        scope.refuse(at, "/spec/algorithm/mmoe/embedding", message);
+    }
+}
+
+/// Attributes of items or users.
+fn attributes(source: Option<&EntitySource>) -> usize {
+    let Some(source) = source else { return 0 };
+    let own = match source.format {
+        EntityFormat::JsonMap(_) => 1,
+        _ => source.attributes.len(),
+    };
+    own + usize::from(source.attribute_map.is_some())
 }
 
 /// Objects to a task that the data set cannot answer.

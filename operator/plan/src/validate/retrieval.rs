@@ -1,6 +1,6 @@
 //! A retrieval model: sizes that divide, a tokenizer of the same data set, a job that trains it.
 
-use recmesh_contract::config::{CodeLoss, LazyDecoder, RetrievalAlgorithm, SasRec};
+use recmesh_contract::config::{CodeLoss, LazyDecoder, PoolParams, Quantization, RetrievalAlgorithm, SasRec};
 use recmesh_crds::{Kind, Located, ModelKind, RetrievalModelSpec};
 
 use super::{facts::Facts, scope::Scope, training::Claims};
@@ -32,9 +32,20 @@ pub(super) fn retrieval(
         scope.refuse(at, "/spec/datasetRef/name", message);
     }
     match &spec.algorithm {
-        RetrievalAlgorithm::SasRec(parameters) => sasrec(scope, at, parameters),
-        RetrievalAlgorithm::LazyDecoder(parameters) => lazy_decoder(scope, at, parameters),
-        RetrievalAlgorithm::Popularity(_) | RetrievalAlgorithm::ItemKnn(_) | RetrievalAlgorithm::Transitions(_) => {}
+        RetrievalAlgorithm::SasRec(parameters) => {
+            sasrec(scope, at, parameters);
+            // The largest that the schema lets through just fits.
+            let SasRec { dim, ffn, .. } = *parameters;
+            inner(scope, at, "/spec/algorithm/sasRec/ffn", ("dim", dim), ffn, spec.quantization.as_ref());
+        }
+        RetrievalAlgorithm::LazyDecoder(parameters) => {
+            lazy_decoder(scope, at, parameters);
+            let LazyDecoder { d_model, ffn, .. } = *parameters;
+            inner(scope, at, "/spec/algorithm/lazyDecoder/ffn", ("dModel", d_model), ffn, spec.quantization.as_ref());
+        }
+        RetrievalAlgorithm::Popularity(_) | RetrievalAlgorithm::ItemKnn(_) | RetrievalAlgorithm::Transitions(_) => {
+            counted(scope, at, &spec.algorithm, &spec.pool);
+        }
     }
     let tokenizer = match &spec.tokenizer_ref {
         None => None,
@@ -83,6 +94,39 @@ fn lazy_decoder(scope: &mut Scope<'_>, at: &Located, parameters: &LazyDecoder) {
     if kv_layers > layers {
         let message = format!("kvLayers {kv_layers} is more than layers {layers}: no layer would read the rest");
         scope.refuse(at, &format!("{here}/kvLayers"), message);
+    }
+}
+
+/// Objects to a feed-forward layer whose second map has more inputs than its format takes.
+fn inner(
+    scope: &mut Scope<'_>,
+    at: &Located,
+    pointer: &str,
+    (name, width): (&str, u32),
+    ffn: u32,
+    quantization: Option<&Quantization>,
+) {
+    let Some(most) = quantization.and_then(|how| how.format.most_inputs()) else { return };
+    let inputs = u64::from(width) * u64::from(ffn);
+    if inputs > u64::from(most) {
+        let message = format!(
+            "{name} {width} times ffn {ffn} makes layers of {inputs} inputs, and int8 takes at most {most}: \
+             lower ffn to {}, or write quantization: {{format: e4m3}}",
+            most / width
+        );
+        scope.refuse(at, pointer, message);
+    }
+}
+
+/// Objects to threads of a model whose work is not shared.
+fn counted(scope: &mut Scope<'_>, at: &Located, algorithm: &RetrievalAlgorithm, pool: &PoolParams) {
+    let arm = arm(algorithm);
+    if pool.threads > 1 {
+        let message = format!("{arm} computes on one thread: remove threads, or give more engines");
+        scope.refuse(at, "/spec/pool/threads", message);
+    }
+    if pool.pinned {
+        scope.refuse(at, "/spec/pool/pinned", format!("the threads of {arm} are not bound to cores: remove pinned"));
     }
 }
 

@@ -17,11 +17,17 @@ pub struct PoolParams {
     #[schemars(range(min = 1, max = 256))]
     pub engines: u32,
     /// Threads of each engine, its own included, that share the work of a batch: lazy decoders, SASRecs and ranking models
-    /// share their operations; counting models compute on one. Answers are the same for any number. More engines give more answers a second; more threads answer one request sooner. They are bound to cores
-    /// where the process has as many of its own.
+    /// share their operations; counting models compute on one. Answers are the same for any number. More engines give more
+    /// answers a second; more threads answer one request sooner. An engine gets no more than the processors divided by the
+    /// engines, and at least one; where that is fewer, the log says so.
     #[serde(default = "defaults::threads")]
     #[schemars(range(min = 1, max = 64))]
     pub threads: u32,
+    /// Whether each thread of the engines is bound to a core of its own. Only where nobody else uses the cores: pods of
+    /// class Guaranteed with whole CPUs under kubelet's static CPU manager, or `taskset`. Elsewhere several processes would
+    /// be bound to the same cores. Where there are fewer than engines times threads, none is bound and the log says so.
+    #[serde(default)]
+    pub pinned: bool,
     /// Most requests computed together.
     #[serde(default = "defaults::batch")]
     #[schemars(range(min = 1, max = 4096))]
@@ -58,6 +64,7 @@ impl Default for PoolParams {
         Self {
             engines: defaults::engines(),
             threads: defaults::threads(),
+            pinned: false,
             max_batch: defaults::batch(),
             max_batch_age: defaults::age(),
             queue: defaults::queue(),

@@ -36,6 +36,17 @@ pub enum QuantizationFormat {
     Int8,
 }
 
+impl QuantizationFormat {
+    /// Most inputs of a layer: sums of products of two signed bytes must fit into 32 bits. `None` where any number will do.
+    #[must_use]
+    pub fn most_inputs(self) -> Option<u32> {
+        match self {
+            Self::E4m3 => None,
+            Self::Int8 => Some(1 << 16),
+        }
+    }
+}
+
 /// How linear layers are quantised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

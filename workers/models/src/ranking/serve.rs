@@ -6,13 +6,13 @@
 use std::{path::Path, sync::Arc};
 
 use recmesh_contract::{Class, Failure, ItemIndex, Rank, RankQuery, Threads, reason};
-use recmesh_kernels::{Packed, Tape, Team, Workspace};
+use recmesh_kernels::{Packed, Tape, Workspace};
 
 use super::{
     interactions::{self, Asker, InteractionMmoe},
     tabular::{self, TabularMmoe, TabularRow},
 };
-use crate::ModelError;
+use crate::{ModelError, team::team};
 
 /// Candidates computed together: bounds the memory of a query, and fills a matrix multiplication.
 const BATCH: usize = 2048;
@@ -189,8 +189,8 @@ impl Rank for InteractionRanker {
     }
 
     fn set_threads(&mut self, threads: &Threads) -> usize {
-        let team = Arc::new(Team::new(threads.count, &threads.cores));
-        self.workspace = Workspace::with_team(Arc::clone(&team));
+        let (team, workspace) = team(threads);
+        self.workspace = workspace;
         team.threads()
     }
 }

@@ -12,6 +12,7 @@ use recmesh_contract::{Precision, Recommend};
 
 use super::folder::load;
 use super::header::Header;
+use super::lazy_decoder::IN_BYTES;
 use crate::{ModelError, quant};
 
 /// What a model serves from.
@@ -44,10 +45,6 @@ pub struct Placed {
     pub why: String,
 }
 
-/// Why a model in signed bytes stays with the CPU.
-const IN_BYTES: &str =
-    "the model serves in int8, which is for CPUs; for a device set spec.quantization.format to e4m3, or remove it";
-
 /// Loads a model's folder as [`load`] does, on the device where it is asked for and can be had.
 ///
 /// # Errors
@@ -59,6 +56,7 @@ pub fn load_on(dir: &Path, catalog: Option<Arc<Catalog>>, wanted: Device) -> Res
     }
     let found = match (&Header::load(dir, catalog.as_deref())?.algorithm, &catalog) {
         (RetrievalAlgorithm::LazyDecoder(config), Some(catalog)) => match quant::report(dir)? {
+            // Known before a device is looked for and weights are read.
             Some(report) if report.verdict.precision == Precision::Int8 => Err(IN_BYTES.to_owned()),
             _ => on_device(dir, config, catalog)?,
         },

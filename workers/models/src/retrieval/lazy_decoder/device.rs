@@ -21,10 +21,11 @@ use recmesh_kernels::{ParamId, QuantisedLinear, QuantisedWeights, Tape};
 
 use super::super::sequence::newest;
 use super::context::{Context, Tokens};
-use super::model::LazyDecoder;
+use super::model::{IN_BYTES, LazyDecoder};
 use super::serve::Server;
 use crate::answer::not_a_number;
 use crate::decoding::{Masks, Options, Paths, Search};
+use crate::quant::Quantisable;
 
 /// How far a score, a log-probability of a path, may be from the CPU's over the same weights, where layers multiply in
 /// bf16: the CPU rounds nothing to bf16, the device rows, weights, queries, keys and values, 2⁻⁹ of each.
@@ -104,8 +105,7 @@ impl DeviceServer {
 
     /// The same by a table of whose product each shape gets; those it lacks are timed.
     fn with_products(model: LazyDecoder, device: &Device, products: GemmTable) -> Result<Self, CudaError> {
-        let shape = model.device_shape();
-        shape.check()?;
+        let shape = model.checked_shape()?;
         let masks = Masks::new(&model.catalog);
         let trie = trie(&model, &masks);
         let engine = Engine::open(device)?;
@@ -244,6 +244,17 @@ fn trie(model: &LazyDecoder, masks: &Masks) -> TrieLevels {
 }
 
 impl LazyDecoder {
+    /// Its sizes, where the kernels can serve it.
+    fn checked_shape(&self) -> Result<Shape, CudaError> {
+        let weights = |id: &ParamId| self.params.quantised(*id).map(QuantisedLinear::weights);
+        let in_bytes = |id: &ParamId| matches!(weights(id), Some(QuantisedWeights::Int8(_)));
+        if self.linear_layers().iter().any(in_bytes) {
+            return Err(CudaError::new("decoder", IN_BYTES));
+        }
+        let shape = self.device_shape();
+        shape.check().map(|()| shape)
+    }
+
     /// Its sizes as the kernels name them.
     pub(super) fn device_shape(&self) -> Shape {
         let (config, layout) = (&self.config, &self.layout);
@@ -297,9 +308,8 @@ impl Source for Trained<'_> {
         };
         match self.0.params.quantised(id).map(QuantisedLinear::weights) {
             Some(QuantisedWeights::Fp8(weights)) => Given::Codes(Cow::Borrowed(weights)),
-            // No kernel multiplies signed bytes: what they stand for, in bf16.
-            Some(QuantisedWeights::Int8(weights)) => Given::Floats(Cow::Owned(weights.dequantise())),
-            None => Given::Floats(self.floats(id)),
+            // A model in signed bytes has no kernels and never comes here.
+            Some(QuantisedWeights::Int8(_)) | None => Given::Floats(self.floats(id)),
         }
     }
 

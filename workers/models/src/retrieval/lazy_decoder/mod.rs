@@ -25,5 +25,6 @@ mod tests;
 
 #[cfg(feature = "cuda")]
 pub use device::{BOUND, DeviceServer, QUANTISED_BOUND};
+pub(super) use model::IN_BYTES;
 pub use model::LazyDecoder;
 pub use serve::Server;

@@ -20,6 +20,10 @@ use super::layout::{FeedForward, Layout, SelfAttention};
 use super::serve::Server;
 use crate::{ModelError, Trainable, quant::Quantisable, weights};
 
+/// Why a decoder in signed bytes stays with the CPU.
+pub(in super::super) const IN_BYTES: &str =
+    "the model serves in int8, which is for CPUs; for a device set spec.quantization.format to e4m3, or remove it";
+
 /// OneRec-V2's lazy decoder over the semantic IDs of a catalog.
 #[derive(Clone)]
 pub struct LazyDecoder {

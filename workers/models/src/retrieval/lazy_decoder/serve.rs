@@ -8,13 +8,14 @@
 use std::sync::Arc;
 
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend, Threads};
-use recmesh_kernels::{Packed, Span, Tape, Team, Var, Workspace};
+use recmesh_kernels::{Packed, Span, Tape, Var, Workspace};
 
 use super::super::pass::rows_per_pass;
 use super::super::sequence::newest;
 use super::context::{Context, Tokens};
 use super::model::LazyDecoder;
 use crate::decoding::{Ancestry, NodeSet, Options, Paths, Search};
+use crate::team::team;
 
 /// Beams whose logits are computed at once.
 const BLOCK_ROWS: usize = 256;
@@ -371,8 +372,8 @@ impl Recommend for Server {
     }
 
     fn set_threads(&mut self, threads: &Threads) -> usize {
-        let team = Arc::new(Team::new(threads.count, &threads.cores));
-        self.workspace = Workspace::with_team(Arc::clone(&team));
+        let (team, workspace) = team(threads);
+        self.workspace = workspace;
         self.scratch = Workspace::with_team(Arc::clone(&team));
         team.threads()
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use recmesh_catalog::Catalog;
 use recmesh_contract::config::{self, Decode};
 use recmesh_contract::{Candidate, Mask, Query, Recommend, Threads, Ties};
-use recmesh_kernels::{Span, Tape, Workspace};
+use recmesh_kernels::{Span, Tape, Workspace, int8};
 
 use super::super::{Popularity, SequenceExample, item_vectors, load};
 use super::LazyDecoder;
@@ -378,4 +378,12 @@ fn answers_are_the_same_on_any_number_of_threads() {
             }
         }
     }
+}
+
+/// What manifests are held against is what the kernels take.
+#[test]
+fn layers_in_signed_bytes_have_as_many_inputs_as_may_be_declared() {
+    let most = config::QuantizationFormat::Int8.most_inputs().unwrap() as usize;
+    let of = |cols| int8::Weights::from_parts(int8::Scaling::Tensor, (1, cols), vec![1; cols], vec![1.0]);
+    assert!(of(most).is_some() && of(most + 1).is_none());
 }

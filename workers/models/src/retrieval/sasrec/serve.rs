@@ -13,11 +13,12 @@ use std::sync::Arc;
 use recmesh_catalog::Catalog;
 use recmesh_contract::{Candidate, Failure, ItemIndex, Query, Recommend, Threads};
 use recmesh_kernels::topk::{Scan, TopK};
-use recmesh_kernels::{Packed, Tape, Team, Workspace};
+use recmesh_kernels::{Packed, Tape, Workspace};
 
 use super::super::sequence::newest;
 use super::model::{Rows, SasRec, Sequences};
 use crate::answer::{Filter, candidates, reset};
+use crate::team::team;
 
 /// Values of a pass: its rows with their widest layer, about half of a second cache of a megabyte.
 const PASS: usize = 1 << 17;
@@ -125,8 +126,8 @@ impl Recommend for Server {
     }
 
     fn set_threads(&mut self, threads: &Threads) -> usize {
-        let team = Arc::new(Team::new(threads.count, &threads.cores));
-        self.workspace = Workspace::with_team(Arc::clone(&team));
+        let (team, workspace) = team(threads);
+        self.workspace = workspace;
         team.threads()
     }
 }

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use recmesh_catalog::Catalog;
-use recmesh_contract::config::{self, Decode, Device as Wanted, LinearQuantization, Quantization, WeightScales};
+use recmesh_contract::config::{
+    self, Decode, Device as Wanted, LinearQuantization, Quantization, QuantizationFormat, WeightScales,
+};
 use recmesh_contract::{Mask, reason};
 use recmesh_kernels::cuda::{Multiplier, Operands, Probe, probe};
 
@@ -355,15 +357,18 @@ fn forks_share_weights_and_answer_alike_on_other_threads() {
 #[test]
 fn shapes_without_kernels_are_named() {
     let told = |config: config::LazyDecoder| {
-        drawn(&config, shop()).device_shape().check().map_or_else(|error| error.to_string(), |()| String::new())
+        drawn(&config, shop()).checked_shape().map_or_else(|error| error.to_string(), |_| String::new())
     };
     assert_eq!(told(config()), "");
     assert!(told(config::LazyDecoder { heads: 4, ..config() }).contains("4 heads of 32 columns"));
     let beams = Decode { beams: 2000, renormalise: false };
     assert!(told(config::LazyDecoder { decode: beams, ..config() }).contains("2000 beams"));
     let deep = catalog(&[2; 9], &[vec![0; 9], vec![1; 9]]);
-    let told = drawn(&config(), deep).device_shape().check().unwrap_err().to_string();
+    let told = drawn(&config(), deep).checked_shape().unwrap_err().to_string();
     assert!(told.contains("9 levels"), "{told}");
+    let in_bytes = Quantization { format: QuantizationFormat::Int8, ..Quantization::default() };
+    let told = quantised(&drawn(&config(), shop()), &in_bytes).checked_shape().unwrap_err().to_string();
+    assert!(told.contains("int8") && told.contains("spec.quantization.format"), "{told}");
 }
 
 #[test]
