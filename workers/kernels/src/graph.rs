@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use crate::buffer::{Buffer, Pool};
+use crate::cpu::coded::{self, Coding};
 use crate::cpu::{Level, elementwise};
 use crate::team::Split;
 use crate::{Bf16Weights, Grads, Packed, ParamId, Params, Team};
@@ -21,6 +22,8 @@ pub(crate) struct Value {
     pub cols: usize,
     pub data: Buffer,
     pub saved: [Buffer; 3],
+    /// Where rows were coded for the maps that read them: how. The codes lie in the first slot, and there is no data.
+    pub coding: Option<Coding>,
     /// Whether a gradient has to reach it.
     pub needs_grad: bool,
 }
@@ -91,7 +94,25 @@ impl<'w> Forward<'w> {
     /// A value of these sizes with stale contents.
     pub fn output(&mut self, rows: usize, cols: usize, needs_grad: bool) -> Value {
         let data = self.pool.take(rows * cols);
-        Value { rows, cols, data, saved: Default::default(), needs_grad: self.training && needs_grad }
+        let needs_grad = self.training && needs_grad;
+        Value { rows, cols, data, saved: Default::default(), coding: None, needs_grad }
+    }
+
+    /// Rows of coded numbers, which `work` writes: it is told which rows, where they go, and what memory it has besides.
+    pub fn coded(
+        &mut self,
+        (rows, cols): (usize, usize),
+        coding: Coding,
+        (amount, scratch): (Amount, usize),
+        work: impl Fn(Range<usize>, &mut [u32], &mut [f32]) + Sync,
+    ) -> Value {
+        let mut codes = self.pool.take(coding.room(rows));
+        let how = Rows { amount, width: coding.stride(), scratch };
+        self.rows_with(&mut codes[..rows * coding.stride()], how, coded::tile_of, |rows, out, memory| {
+            work(rows, bytemuck::cast_slice_mut(out), memory);
+        });
+        let saved = [codes, Buffer::default(), Buffer::default()];
+        Value { rows, cols, data: Buffer::default(), saved, coding: Some(coding), needs_grad: false }
     }
 
     /// The team, where there is one and the operation is worth a round of it.

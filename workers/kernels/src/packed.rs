@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::cpu::coded;
+use crate::cpu::coded::{self, Coding};
 use crate::cpu::panels::Panels;
 use crate::{ParamId, Params};
 
@@ -55,6 +55,16 @@ impl Packed {
     /// The linear maps that are packed.
     pub fn maps(&self) -> impl Iterator<Item = ParamId> {
         self.maps.keys().copied()
+    }
+
+    /// How rows are coded that these maps read, where all are in eight bits of one kind.
+    pub(crate) fn coding(&self, maps: &[ParamId]) -> Option<Coding> {
+        let coding = |id: &ParamId| match self.map(*id)? {
+            Map::Coded(panels) => Some(panels.coding()),
+            Map::F32(_) => None,
+        };
+        let first = coding(maps.first()?)?;
+        maps.iter().all(|id| coding(id) == Some(first)).then_some(first)
     }
 
     pub(crate) fn map(&self, id: ParamId) -> Option<&Map> {

@@ -169,6 +169,15 @@ impl<'a> Tape<'a> {
         let y = self.linear(x, weight, None);
         self.swiglu(y)
     }
+    /// The same for one map that alone reads it: where both are packed in eight bits, rows are coded as they are made, and
+    /// have no values.
+    pub fn linear_swiglu_for(&mut self, x: Var, weight: ParamId, next: ParamId) -> Var {
+        let coding = self.packed.and_then(|packed| packed.coding(&[next]));
+        match (Dense::new(self.packed, x, weight, None), coding) {
+            (Some(dense), Some(coding)) => self.record(Op::Leaf, |f| dense.gated().coded(f, coding)),
+            _ => self.linear_swiglu(x, weight),
+        }
+    }
     /// `onto + dropout(x · Wᵀ + b)`; one pass over packed weights.
     pub fn linear_added(&mut self, x: Var, weight: ParamId, bias: Option<ParamId>, p: f32, onto: Var) -> Var {
         if let Some(dense) = Dense::new(self.packed, x, weight, bias) {
@@ -222,6 +231,21 @@ impl<'a> Tape<'a> {
     pub fn rms_norm(&mut self, x: Var, gain: ParamId) -> Var {
         let op = RmsNorm { x, gain };
         self.record(Op::RmsNorm(op), |f| op.forward(f))
+    }
+    /// [`layer_norm`](Tape::layer_norm) for linear maps that alone read it: where all are packed in eight bits of one kind,
+    /// rows are coded as they are made, once for all, and have no values.
+    pub fn layer_norm_for(&mut self, x: Var, gain: ParamId, bias: ParamId, maps: &[ParamId]) -> Var {
+        match self.packed.and_then(|packed| packed.coding(maps)) {
+            Some(coding) => self.record(Op::Leaf, |f| LayerNorm { x, gain, bias }.coded(f, coding)),
+            None => self.layer_norm(x, gain, bias),
+        }
+    }
+    /// [`rms_norm`](Tape::rms_norm), likewise.
+    pub fn rms_norm_for(&mut self, x: Var, gain: ParamId, maps: &[ParamId]) -> Var {
+        match self.packed.and_then(|packed| packed.coding(maps)) {
+            Some(coding) => self.record(Op::Leaf, |f| RmsNorm { x, gain }.coded(f, coding)),
+            None => self.rms_norm(x, gain),
+        }
     }
     /// Softmax over columns.
     pub fn softmax(&mut self, x: Var) -> Var {

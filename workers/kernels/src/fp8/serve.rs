@@ -13,7 +13,7 @@ use super::convert::largest_of;
 use super::format::{E4m3, E5m2, Format, Layout, decode_one, encode_one};
 use super::quantised::{Quantised, scale_for};
 use crate::buffer::Buffer;
-use crate::cpu::coded::rows::{Coder, CodesMut};
+use crate::cpu::coded::rows::{Coder, RowsMut};
 use crate::cpu::coded::{Left, Panels, Shape, product};
 use crate::cpu::panels::Then;
 use crate::cpu::{Level, kernel};
@@ -22,8 +22,7 @@ use crate::cpu::{Level, kernel};
 #[derive(Debug, Default)]
 pub struct Tiles {
     panels: Buffer,
-    words: Vec<u32>,
-    scales: Vec<f32>,
+    rows: Vec<u32>,
     scratch: Vec<f32>,
 }
 
@@ -60,27 +59,28 @@ impl Format {
 }
 
 #[inline(always)]
-fn code_rows<F: Layout>(format: Format, out: CodesMut<'_>, x: &[f32], depth: usize) {
-    let CodesMut { words, stride, scales } = out;
-    for ((x, words), to) in x.chunks_exact(depth).zip(words.chunks_exact_mut(stride)).zip(scales) {
+fn code_rows<F: Layout>(format: Format, out: RowsMut<'_>, x: &[f32], depth: usize) {
+    let RowsMut { rows, stride, words } = out;
+    for (x, row) in x.chunks_exact(depth).zip(rows.chunks_exact_mut(stride)) {
+        let (row, scales) = row.split_at_mut(words);
         let (scale, factor) = scale_for(format, largest_of(x));
-        let (halves, rest) = bytemuck::cast_slice_mut::<u32, u16>(words).split_at_mut(depth);
+        let (halves, rest) = bytemuck::cast_slice_mut::<u32, u16>(row).split_at_mut(depth);
         for (to, &x) in halves.iter_mut().zip(x) {
             *to = half::<F>(encode_one::<F>(x * factor) as u8);
         }
         rest.fill(0);
-        *to = scale;
+        scales[0] = scale.to_bits();
     }
 }
 
 kernel! {
-    fn e4m3<S>(out: CodesMut<'_>, x: &[f32], depth: usize) {
+    fn e4m3<S>(out: RowsMut<'_>, x: &[f32], depth: usize) {
         code_rows::<E4m3>(Format::E4m3, out, x, depth);
     }
 }
 
 kernel! {
-    fn e5m2<S>(out: CodesMut<'_>, x: &[f32], depth: usize) {
+    fn e5m2<S>(out: RowsMut<'_>, x: &[f32], depth: usize) {
         code_rows::<E5m2>(Format::E5m2, out, x, depth);
     }
 }
@@ -100,20 +100,20 @@ impl Quantised {
         Panels::pairs(memory, self.format.coder(), shape, value, scale)
     }
 
-    /// All rows as products read them, with a scale for every row and stretch of columns.
-    fn rows_in(&self, words: &mut Vec<u32>, scales: &mut Vec<f32>, panels: &Panels, stretch: usize) {
-        let (room, _) = panels.coding().room(self.rows);
-        words.clear();
-        words.resize(room, 0);
-        let stride = panels.coding().stride();
-        for (words, codes) in words.chunks_exact_mut(stride).zip(self.codes.chunks_exact(self.cols)) {
+    /// All rows as products with these panels read them, with a scale for every row and stretch of columns.
+    fn rows_in(&self, rows: &mut Vec<u32>, panels: &Panels, stretch: usize) {
+        let coding = panels.coding();
+        rows.clear();
+        rows.resize(coding.room(self.rows), 0);
+        let coded = rows.chunks_exact_mut(coding.stride()).zip(self.codes.chunks_exact(self.cols));
+        for (row, (out, codes)) in coded.enumerate() {
+            let (words, scales) = out.split_at_mut(coding.words());
             let halves = bytemuck::cast_slice_mut::<u32, u16>(words);
             halves.iter_mut().zip(codes).for_each(|(half, &code)| *half = self.format.half(code));
+            for (to, first) in scales.iter_mut().zip((0..self.cols).step_by(stretch)) {
+                *to = self.scale(row, first / self.width()).to_bits();
+            }
         }
-        scales.clear();
-        let firsts = (0..self.cols).step_by(stretch);
-        let of_row = |row: usize| firsts.clone().map(move |first| self.scale(row, first / self.width()));
-        scales.extend((0..self.rows).flat_map(of_row));
     }
 }
 
@@ -131,8 +131,8 @@ pub fn gemm(level: Level, out: &mut [f32], a: &Quantised, b: &Quantised, tiles: 
     }
     let stretch = a.width().min(b.width()).min(k);
     let panels = b.packed_in(std::mem::take(&mut tiles.panels), false, stretch);
-    a.rows_in(&mut tiles.words, &mut tiles.scales, &panels, stretch);
+    a.rows_in(&mut tiles.rows, &panels, stretch);
     tiles.scratch.resize(tiles.scratch.len().max(panels.room(level, m)), 0.0);
-    product(level, out, Left::Coded(&tiles.words, &tiles.scales), &panels, Then::NOTHING, &mut tiles.scratch);
+    product(level, out, Left::Coded(&tiles.rows), &panels, Then::NOTHING, &mut tiles.scratch);
     tiles.panels = panels.into_memory();
 }

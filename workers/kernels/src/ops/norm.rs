@@ -4,9 +4,10 @@
 
 use crate::ParamId;
 use crate::buffer::Buffer;
+use crate::cpu::coded::Coding;
 use crate::cpu::kernel;
 use crate::cpu::reduce::{LANES, dot_of, fold_sum, sum_of};
-use crate::graph::{Backward, Forward, Rows, Value, Var};
+use crate::graph::{Amount, Backward, Forward, Rows, Value, Var};
 
 const LAYER_EPSILON: f32 = 1e-5;
 pub(crate) const RMS_EPSILON: f32 = 1e-6;
@@ -125,6 +126,28 @@ kernel! {
     }
 }
 
+/// Rows that are normed, coded and gone before the next ones, so that they never leave the nearest cache.
+const AT_ONCE: usize = 8;
+
+/// Normed rows as codes for the maps that read them; `norm` is given rows to write, room for what norms keep, and rows.
+fn coded(
+    f: &mut Forward<'_>,
+    x: &Value,
+    coding: Coding,
+    norm: impl Fn(&mut [f32], &mut [f32], &[f32]) + Sync,
+) -> Value {
+    let (cols, level) = (x.cols, f.level);
+    let how = (Amount::Values(x.data.len()), AT_ONCE * cols);
+    f.coded((x.rows, cols), coding, how, |rows, out, normed| {
+        let x = &x.data[rows.start * cols..rows.end * cols];
+        for (x, out) in x.chunks(AT_ONCE * cols).zip(out.chunks_mut(AT_ONCE * coding.stride())) {
+            let normed = &mut normed[..x.len()];
+            norm(normed, &mut [0.0; 2 * AT_ONCE], x);
+            coding.code(level, out, normed);
+        }
+    })
+}
+
 fn checked<'w>(f: &Forward<'w>, x: Var, gain: ParamId) -> (&'w Value, &'w [f32]) {
     let (x, gain) = (f.value(x), f.param(gain));
     assert!(x.cols > 0 && gain.len() == x.cols, "gain of {} for {} columns", gain.len(), x.cols);
@@ -132,6 +155,13 @@ fn checked<'w>(f: &Forward<'w>, x: Var, gain: ParamId) -> (&'w Value, &'w [f32])
 }
 
 impl LayerNorm {
+    /// The same for maps in eight bits that alone read it. Serving only.
+    pub fn coded(self, f: &mut Forward<'_>, coding: Coding) -> Value {
+        let ((x, gain), bias, level) = (checked(f, self.x, self.gain), f.param(self.bias), f.level);
+        assert_eq!(bias.len(), x.cols, "bias of a layer norm");
+        coded(f, x, coding, |y, stats, x| layer_forward(level, y, stats, x, gain, bias))
+    }
+
     pub fn forward(self, f: &mut Forward<'_>) -> Value {
         let (x, gain) = checked(f, self.x, self.gain);
         let bias = f.param(self.bias);
@@ -169,6 +199,12 @@ impl LayerNorm {
 }
 
 impl RmsNorm {
+    /// The same for maps in eight bits that alone read it. Serving only.
+    pub fn coded(self, f: &mut Forward<'_>, coding: Coding) -> Value {
+        let ((x, gain), level) = (checked(f, self.x, self.gain), f.level);
+        coded(f, x, coding, |y, stats, x| rms_forward(level, y, stats, x, gain))
+    }
+
     pub fn forward(self, f: &mut Forward<'_>) -> Value {
         let (x, gain) = checked(f, self.x, self.gain);
         let mut out = f.output(x.rows, x.cols, true);

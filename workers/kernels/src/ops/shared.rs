@@ -17,6 +17,7 @@ struct Given {
     square: ParamId,
     wide: ParamId,
     gated: ParamId,
+    back: ParamId,
     bias: ParamId,
     wide_bias: ParamId,
     table: ParamId,
@@ -36,20 +37,21 @@ impl Given {
         let [square, wide, gated] =
             [("square", DEPTH), ("wide", 200), ("gated", 300)].map(|(name, rows)| add(name, rows, DEPTH));
         let (bias, wide_bias) = (add("bias", 1, DEPTH), add("wide bias", 1, 200));
+        let back = add("back", DEPTH, 150);
         let (table, distances) = (add("table", 500, DEPTH), add("distances", 4, 7));
-        let mut packed = Packed::new(&params, &[square, wide], &[gated]);
+        let mut packed = Packed::new(&params, &[square, wide, back], &[gated]);
         packed.add_classes(&params, table, 10..400);
         let (one, other) = (numbers(ROWS * DEPTH, 1), numbers(ROWS * DEPTH, 2));
-        Self { params, packed, square, wide, gated, bias, wide_bias, table, distances, one, other }
+        Self { params, packed, square, wide, gated, back, bias, wide_bias, table, distances, one, other }
     }
 
     /// The same with its linear maps in eight bits.
     fn quantised(kind: fn(&Tensor) -> QuantisedWeights) -> Self {
-        let Self { mut params, square, wide, gated, .. } = Self::new();
-        for id in [square, wide, gated] {
+        let Self { mut params, square, wide, gated, back, .. } = Self::new();
+        for id in [square, wide, gated, back] {
             params.quantise(id, QuantisedLinear::serving(kind(params.get(id))));
         }
-        Self { packed: Packed::new(&params, &[square, wide], &[gated]), params, ..Self::new() }
+        Self { packed: Packed::new(&params, &[square, wide, back], &[gated]), params, ..Self::new() }
     }
 
     /// What the operation makes, and in how many rounds.
@@ -86,6 +88,11 @@ fn products_rows_and_lookups_are_the_same_on_any_number_of_threads() {
         given.alike("activated", |g, tape, x, _| tape.linear_activated(x, g.wide, Some(g.wide_bias), Activation::Gelu));
         given.alike("gated", |g, tape, x, _| tape.linear_swiglu(x, g.gated));
         given.alike("added", |g, tape, x, onto| tape.linear_added(x, g.square, None, 0.0, onto));
+        given.alike("coded", |g, tape, x, _| {
+            let x = tape.layer_norm_for(x, g.bias, g.bias, &[g.gated]);
+            let x = tape.linear_swiglu_for(x, g.gated, g.back);
+            tape.linear(x, g.back, None)
+        });
     }
     let given = Given::new();
     given.alike("logits", |g, tape, x, _| tape.logits(x, g.table, 10..400));

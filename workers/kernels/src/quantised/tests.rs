@@ -119,3 +119,39 @@ fn an_outlier_among_the_columns_shows_in_the_error() {
     assert!(error(bytes, 1.0) < 0.02 && error(bytes, 1000.0) > 0.2, "{} {}", error(bytes, 1.0), error(bytes, 1000.0));
     assert!(error(e4m3, 1000.0) < 0.06 && error(e4m3, 1e6) > 0.2, "{} {}", error(e4m3, 1000.0), error(e4m3, 1e6));
 }
+
+/// Norms and gates that code what they make give the bits of the steps apart, at every level and of any number of rows,
+/// and rows coded for some maps are refused by others.
+#[test]
+fn rows_coded_as_they_are_made_are_the_rows_coded_later() {
+    for (kind, ..) in KINDS {
+        let (mut params, [up, down, bias], x) = params();
+        let gain = params.add("gain", Role::Vector, 1, COLS, Init::Normal(1.0), 5);
+        let shift = params.add("shift", Role::Vector, 1, COLS, Init::Normal(1.0), 5);
+        quantise(&mut params, &[up, down], kind, QuantisedLinear::serving);
+        let packed = Packed::new(&params, &[down], &[up]);
+        let x: Vec<f32> = (0..9).flat_map(|_| x.iter().copied()).collect();
+        for level in Level::all() {
+            for rows in [0, 1, 7, 16, 81] {
+                let mut workspace = Workspace::with_level(level);
+                let mut tape = Tape::serve_packed(&params, &packed, &mut workspace);
+                let x = tape.constant(rows, COLS, &x[..rows * COLS]);
+                let normed = [tape.rms_norm(x, gain), tape.layer_norm(x, gain, shift)];
+                let coded = [tape.rms_norm_for(x, gain, &[up]), tape.layer_norm_for(x, gain, shift, &[up])];
+                for (normed, coded) in normed.into_iter().zip(coded) {
+                    assert!(tape.shape(coded) == (rows, COLS) && tape.value(coded).is_empty(), "no values are kept");
+                    let (hidden, gated) = (tape.linear_swiglu(normed, up), tape.linear_swiglu_for(coded, up, down));
+                    assert!(tape.shape(gated) == (rows, WIDTH) && tape.value(gated).is_empty());
+                    let [later, made] = [hidden, gated].map(|it| tape.linear_added(it, down, Some(bias), 0.0, x));
+                    assert_eq!(tape.value(later), tape.value(made), "{level:?} {rows}");
+                }
+            }
+        }
+        let mut workspace = Workspace::default();
+        let mut tape = Tape::serve_packed(&params, &packed, &mut workspace);
+        let x = tape.constant(3, COLS, &x[..3 * COLS]);
+        let coded = tape.rms_norm_for(x, gain, &[up]);
+        let wrong = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tape.linear(coded, down, None)));
+        assert!(wrong.is_err(), "rows as wide as another map's input");
+    }
+}

@@ -5,8 +5,8 @@
 //! x [rows × depth] f32 ─► words, a scale a row ─► sums ─► · scales ─► bias, curve, … ─► out    a call
 //! ```
 //! A word is four signed bytes, summed in integers, or two bf16, summed in f32; eight-bit floats are bf16 with scales
-//! here, exactly. In: dense rows of f32, or rows coded before; [`Panels`], scratch. Out: dense rows of f32, or of the next
-//! product's codes; what follows a product is that of [`panels`](super::panels). A row is coded as it comes, so what it
+//! here, exactly. In: dense rows of f32, or rows coded before; [`Panels`], scratch. Out: dense rows of f32; what follows a
+//! product is that of [`panels`](super::panels). A row is coded as it comes, so what it
 //! gives does not depend on the rows beside it, and any block of rows may be a call of its own. Never allocates.
 //!
 //! **Bound, bytes.** `s = max |x| / 127`, `c = round(x / s)`. Sums of codes are exact, so that sums, and products with
@@ -47,8 +47,9 @@ use super::level::{Fused, Kind as LevelKind, Level, Plain};
 use super::panels::{Columns, Out, PANEL, Place, Then, finish};
 use crate::buffer::Buffer;
 use dot::{Dot, Kind};
-use rows::{Coder, CodesMut};
-use sums::{MOST, PortableBytes, PortablePairs, Span, Tile, Tiling};
+use rows::{Coder, RowsMut};
+pub(crate) use sums::MOST;
+use sums::{PortableBytes, PortablePairs, Span, Tile, Tiling};
 
 /// The deepest product of bytes: sums of 127 times 127 fit into 32 bits.
 pub(crate) const DEEPEST: usize = 1 << 16;
@@ -218,15 +219,16 @@ impl Panels {
 
     /// How rows are coded for these.
     pub fn coding(&self) -> Coding {
-        let (stride, scales) = (padded(self.word, self.depth), self.stretches());
-        Coding { coder: self.coder, depth: self.depth, stride, scales }
+        let words = padded(self.word, self.depth);
+        let stride = words + self.stretches().next_multiple_of(STEPS);
+        Coding { coder: self.coder, depth: self.depth, words, stride }
     }
 
     /// Words of scratch that a product with so many rows needs.
     pub fn room(&self, level: Level, rows: usize) -> usize {
-        let Coding { stride, scales, .. } = self.coding();
-        let widened = if self.widened(level) { 2 * stride } else { 0 };
-        rows.min(self.block()).next_multiple_of(MOST) * (scales + stride + widened)
+        let coding = self.coding();
+        let rows = rows.min(self.block());
+        coding.room(rows) + if self.widened(level) { 2 * rows * coding.stride } else { 0 }
     }
 
     /// Whether rows are widened to f32 before they are multiplied.
@@ -260,26 +262,40 @@ pub(crate) fn tile_of(row: usize) -> usize {
 pub(crate) struct Coding {
     coder: Coder,
     depth: usize,
+    words: usize,
     stride: usize,
-    scales: usize,
 }
 
 impl PartialEq for Coding {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::fn_addr_eq(self.coder, other.coder)
-            && (self.depth, self.stride, self.scales) == (other.depth, other.stride, other.scales)
+            && (self.depth, self.words, self.stride) == (other.depth, other.words, other.stride)
     }
 }
 
 impl Coding {
-    /// Words of a row.
+    /// Words of a row with its scales.
     pub fn stride(self) -> usize {
         self.stride
     }
 
-    /// Words, and scales, of so many rows. Words are of whole tiles.
-    pub fn room(self, rows: usize) -> (usize, usize) {
-        (rows.next_multiple_of(MOST) * self.stride, rows * self.scales)
+    /// Words of a row without them.
+    pub fn words(self) -> usize {
+        self.words
+    }
+
+    /// Words of so many rows: of whole tiles.
+    pub fn room(self, rows: usize) -> usize {
+        rows.next_multiple_of(MOST) * self.stride
+    }
+
+    /// Codes dense rows.
+    ///
+    /// # Panics
+    /// If there is no room.
+    pub fn code(self, level: Level, rows: &mut [u32], x: &[f32]) {
+        assert!(rows.len() / self.stride >= x.len() / self.depth, "room for coded rows");
+        (self.coder)(level, RowsMut { rows, stride: self.stride, words: self.words }, x, self.depth);
     }
 }
 
@@ -288,8 +304,8 @@ impl Coding {
 pub(crate) enum Left<'a> {
     /// Dense rows, coded on the way.
     Plain(&'a [f32]),
-    /// Rows that were coded before: whole tiles of words begin where these do, and as many scales as there are rows.
-    Coded(&'a [u32], &'a [f32]),
+    /// Rows coded before, of whole tiles.
+    Coded(&'a [u32]),
 }
 
 /// All rows with all panels.
@@ -307,29 +323,27 @@ unsafe fn body<T: Tiling, S: Isa>(
     scratch: &mut [f32],
 ) {
     let (depth, all, block) = (panels.depth, out.len() / panels.width(), panels.block());
-    let Coding { coder, stride, scales: stretches, .. } = panels.coding();
-    let most = all.min(block);
-    let (own_scales, scratch) = scratch.split_at_mut(most.next_multiple_of(MOST) * stretches);
-    let scratch: &mut [u32] = bytemuck::cast_slice_mut(scratch);
-    let (own_words, widened) = scratch.split_at_mut(most.next_multiple_of(MOST) * stride);
+    let coding = panels.coding();
+    let (stride, stretches) = (coding.stride, panels.stretches());
+    let (own, widened) = bytemuck::cast_slice_mut::<f32, u32>(scratch).split_at_mut(coding.room(all.min(block)));
     let deep = panels.stretch.div_ceil(panels.word.codes());
     let mut tile = Tile([[0.0; PANEL]; MOST]);
     for top in (0..all).step_by(block) {
         let rows = block.min(all - top);
-        let (words, scales) = match left {
+        let coded = match left {
             Left::Plain(x) => {
-                let codes = CodesMut { words: &mut own_words[..rows * stride], stride, scales: own_scales };
-                coder(level, codes, &x[top * depth..(top + rows) * depth], depth);
-                (&*own_words, &*own_scales)
+                coding.code(level, own, &x[top * depth..(top + rows) * depth]);
+                &*own
             }
-            Left::Coded(words, scales) => (&words[top * stride..], &scales[top * stretches..]),
+            Left::Coded(coded) => &coded[top * stride..],
         };
-        let (words, stride) = if T::WIDENED {
+        let scales: &[f32] = bytemuck::cast_slice(&coded[coding.words..]);
+        let (words, wide) = if T::WIDENED {
             let widened = &mut widened[..2 * rows * stride];
-            rows::widen(level, widened, &words[..rows * stride]);
-            (&*widened, 2 * stride)
+            rows::widen(level, widened, &coded[..rows * stride]);
+            (&*widened, 2)
         } else {
-            (words, stride)
+            (coded, 1)
         };
         let steps = depth.div_ceil(panels.word.codes());
         for (panel, right) in panels.words.words().chunks_exact(padded(panels.word, depth) * PANEL).enumerate() {
@@ -339,12 +353,11 @@ unsafe fn body<T: Tiling, S: Isa>(
             while row < rows {
                 let mut done = 0;
                 for (stretch, first) in (0..steps).step_by(deep).enumerate() {
-                    let wide = if T::WIDENED { 2 } else { 1 };
                     let span = Span {
-                        left: words[row * stride + wide * first..].as_ptr(),
-                        stride,
-                        left_scales: scales[row * stretches + stretch..].as_ptr(),
-                        left_scales_step: stretches,
+                        left: words[wide * (row * stride + first)..].as_ptr(),
+                        stride: wide * stride,
+                        left_scales: scales[row * stride + stretch..].as_ptr(),
+                        left_scales_step: stride,
                         right: right[first * PANEL..].as_ptr(),
                         steps: deep.min(steps - first),
                         starts: panels.starts(panel),
@@ -428,10 +441,7 @@ fn product_by(
     let rows = out.len().checked_div(width).unwrap_or(0);
     match left {
         Left::Plain(x) => assert!(depth > 0 && x.len() == rows * depth || width == 0, "{rows} rows of {depth} values"),
-        Left::Coded(words, scales) => {
-            let (all, scale) = panels.coding().room(rows);
-            assert!(words.len() >= all && scales.len() >= scale, "words of {rows} coded rows");
-        }
+        Left::Coded(coded) => assert!(coded.len() >= panels.coding().room(rows), "words of {rows} coded rows"),
     }
     assert!(scratch.len() >= panels.room(level, rows), "scratch of {} words for {rows} rows", scratch.len());
     then.check(panels.columns, rows);

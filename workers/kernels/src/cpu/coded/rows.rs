@@ -1,21 +1,21 @@
 //! Rows of numbers become words of codes.
 //!
 //! In: rows of f32. Out: a word for every four signed bytes (each plus 128) or every two bf16, the first in the lowest
-//! bits, and a scale a row. Every step rounds on its own, so all levels give the same codes in bits.
+//! bits, and behind them the row's scale. Every step rounds on its own, so all levels give the same codes in bits.
 
 use crate::cpu::{Level, kernel};
 
-/// Where coded rows go. What is beyond the depth becomes the code of 0.
-pub(crate) struct CodesMut<'a> {
-    pub words: &'a mut [u32],
-    /// Words of a row.
+/// Rows of words: a row's words, then its scales, each to a whole cache line.
+pub(crate) struct RowsMut<'a> {
+    pub rows: &'a mut [u32],
+    /// Words of a row with its scales.
     pub stride: usize,
-    /// One a row and stretch of the depth.
-    pub scales: &'a mut [f32],
+    /// Words of a row. What is beyond the depth becomes the code of 0.
+    pub words: usize,
 }
 
-/// Codes dense rows of `depth` numbers, as one kind of weights needs them.
-pub(crate) type Coder = fn(Level, CodesMut<'_>, &[f32], usize);
+/// Codes dense rows of `depth` numbers, a scale each, as one kind of weights needs them.
+pub(crate) type Coder = fn(Level, RowsMut<'_>, &[f32], usize);
 
 /// The largest signed byte that is a code.
 const MOST: f32 = 127.0;
@@ -69,14 +69,17 @@ kernel! {
 
 kernel! {
     /// A [`Coder`] of signed bytes.
-    pub(crate) fn bytes<S>(out: CodesMut<'_>, x: &[f32], depth: usize) {
-        let CodesMut { words, stride, scales } = out;
-        for ((x, words), to) in x.chunks_exact(depth).zip(words.chunks_exact_mut(stride)).zip(scales) {
+    pub(crate) fn bytes<S>(out: RowsMut<'_>, x: &[f32], depth: usize) {
+        let RowsMut { rows, stride, words } = out;
+        for (x, row) in x.chunks_exact(depth).zip(rows.chunks_exact_mut(stride)) {
+            let (row, scales) = row.split_at_mut(words);
             let (scale, inverse) = scale_for(largest_of(x));
-            let (codes, rest) = bytemuck::cast_slice_mut::<u32, u8>(words).split_at_mut(depth);
+            let (codes, rest) = bytemuck::cast_slice_mut::<u32, u8>(row).split_at_mut(depth);
             code_of(codes, x, inverse);
-            rest.fill(128);
-            *to = scale;
+            if !rest.is_empty() {
+                rest.fill(128);
+            }
+            scales[0] = scale.to_bits();
         }
     }
 }

@@ -8,7 +8,7 @@ use super::PANEL;
 use crate::cpu::thin::Vector;
 
 /// The most rows of a tile: what a tile of AMX has.
-pub(super) const MOST: usize = 16;
+pub(crate) const MOST: usize = 16;
 
 /// Sums of a tile, before and after what follows.
 #[repr(align(64))]

@@ -25,7 +25,7 @@ pub(super) struct Distance<'a> {
 impl Shape {
     /// Keys and values of rows about to attend to each other, with the normed rows themselves.
     pub(super) fn project(&self, tape: &mut Tape<'_>, own: &SelfAttention, x: Var) -> (Var, Var, Var) {
-        let normed = tape.rms_norm(x, own.norm);
+        let normed = tape.rms_norm_for(x, own.norm, &[own.query, own.key, own.value]);
         (normed, tape.linear(normed, own.key, None), tape.linear(normed, own.value, None))
     }
 
@@ -56,7 +56,7 @@ impl Shape {
         spans: &[Span],
         (query_positions, key_positions): (&[u32], &[u32]),
     ) -> Var {
-        let normed = tape.rms_norm(x, cross.norm);
+        let normed = tape.rms_norm_for(x, cross.norm, &[cross.query]);
         let query = tape.linear(normed, cross.query, None);
         let bias = RelativeBias { table: cross.bias, query: query_positions, key: key_positions };
         let how = Attention { heads: self.heads, groups: self.groups, spans, bias: Some(bias) };
@@ -66,8 +66,8 @@ impl Shape {
 
     /// SwiGLU.
     pub(super) fn feed_forward(&self, tape: &mut Tape<'_>, ffn: &FeedForward, x: Var) -> Var {
-        let normed = tape.rms_norm(x, ffn.norm);
-        let hidden = tape.linear_swiglu(normed, ffn.up);
+        let normed = tape.rms_norm_for(x, ffn.norm, &[ffn.up]);
+        let hidden = tape.linear_swiglu_for(normed, ffn.up, ffn.down);
         tape.linear_added(hidden, ffn.down, None, self.dropout, x)
     }
 }

@@ -162,7 +162,13 @@ impl SasRec {
 
     fn block(&self, tape: &mut Tape<'_>, block: &Block, x: Var, batch: &Sequences, last: bool) -> Var {
         let (drop, heads) = (self.config.dropout as f32, self.config.heads as usize);
-        let normed = norm(tape, block.attention_norm, x);
+        // Of the last block's rows some are picked, and some are read as they are.
+        let normed = if last {
+            norm(tape, block.attention_norm, x)
+        } else {
+            let Norm { gain, bias } = block.attention_norm;
+            tape.layer_norm_for(x, gain, bias, &[block.query, block.key, block.value])
+        };
         let (x, attended) = match self.unprojected().filter(|_| last) {
             Some(projections) => {
                 let (x, asked) = (tape.gather(x, &batch.last), tape.gather(normed, &batch.last));
@@ -183,7 +189,8 @@ impl SasRec {
         };
         let x = tape.linear_added(attended, block.output, None, drop, x);
 
-        let normed = norm(tape, block.ffn_norm, x);
+        let Norm { gain, bias } = block.ffn_norm;
+        let normed = tape.layer_norm_for(x, gain, bias, &[block.up]);
         let hidden = tape.linear_activated(normed, block.up, Some(block.up_bias), Activation::Relu);
         let hidden = tape.dropout(hidden, drop);
         tape.linear_added(hidden, block.down, Some(block.down_bias), drop, x)
