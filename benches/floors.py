@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Floors: the operations and the bytes of one request, divided by what a device can do. Only the last table holds
-anything measured, beside its floor.
+"""Floors: the operations and the bytes of one request, divided by what a device can do. Only the last two tables
+hold anything measured, beside its floor.
 
     python3 benches/floors.py            the tables of docs/performance.md
     python3 benches/floors.py --check    fails when that page shows other numbers
@@ -101,6 +101,12 @@ DECODERS = {
 SERVED = dict(d=64, layers=2, heads=4, context=50, codes=256, ffn=4, groups=4, kv_layers=2, split=2, context_layers=2)
 
 
+# As `benches/peers` has them.
+PEER_DECODER = Decoder(d=256, layers=4, heads=4, context=50, beams=128, codes=256, ffn=4, groups=4, kv_layers=2, split=2,
+                       context_layers=2)
+PEER_BATCH, PEER_LENGTH, PEER_ITEMS = 128, 50, 12_000
+
+
 def sasrec(d=64, blocks=2, length=50, items=12_000, ffn=1, heads=2):
     """Operations of one request: the last block answers for the last row alone, attending to rows as wide as the model
     with every head, so that no row but the last goes through a projection."""
@@ -156,7 +162,7 @@ def core():
 
 
 def shares():
-    """The one table with something measured: medians of benches/results/micro.json beside their floors."""
+    """Medians of benches/results/micro.json beside their floors."""
     results = json.loads((PAGE.parent.parent / "benches/results/micro.json").read_text())
     rows = []
     for row in results["rows"]:
@@ -168,10 +174,40 @@ def shares():
     return table(["lazy decoder", "floor, ms", f"measured {results['date']}, ms", "share of the floor"], rows)
 
 
+def training_step(d=64, blocks=2, ffn=4):
+    """Operations of a step of SASRec with the softmax over all items: forward, and twice that back."""
+    block = 2 * PEER_LENGTH * (4 + 2 * ffn) * d**2 + 4 * d * PEER_LENGTH * (PEER_LENGTH + 1) // 2
+    softmax = 2 * PEER_LENGTH * PEER_ITEMS * d
+    return 3 * PEER_BATCH * (blocks * block + softmax)
+
+
+def beside():
+    """Our sides of `benches/peers` in f32 beside what two cores can do, by the loop over registers of the product's run."""
+    read = lambda name: json.loads((PAGE.parent.parent / f"benches/results/{name}.json").read_text())
+    bf16, peers, decoding = read("bf16"), read("peers")["emeraldRapids"], read("decoding")["emeraldRapids"]
+    row_of = lambda rows, **wanted: next(row for row in rows if all(row.get(key) == wanted[key] for key in wanted))
+    peak = max(row["peakGflops"] for row in bf16["product"]["rows"] if row["threads"] == 2) * 1e9
+    request = sum(PEER_DECODER.total(what) for what in ("layers", "attention", "head")) + PEER_DECODER.context_operations()
+    pieces = [
+        ("training step of SASRec", training_step(), peers["step"]["rows"][0]),
+        ("ten best for 128 users of SASRec", PEER_BATCH * sum(sasrec(ffn=4).values()), peers["inference"]["rows"][0]),
+        ("lazy decoder at beam 128, a request", request, row_of(decoding["decodeF32"]["rows"], side="decode-one")),
+        ("16 requests", 16 * request, row_of(decoding["decodeF32"]["rows"], side="decode")),
+        ("product 2048³ of operands in bf16", 2 * 2048**3, row_of(bf16["product"]["rows"], threads=2)),
+    ]
+    rows = []
+    for name, operations, row in pieces:
+        floor, ours = operations / peak, row["ours"]
+        cells = [f"{ours[key] * 1e3:.1f}" for key in ("median", "fastest")]
+        shares = " / ".join(f"{100 * floor / ours[key]:.0f} %" for key in ("median", "fastest"))
+        rows.append([name, f"{operations / 1e9:.2f}", f"{floor * 1e3:.1f}", *cells, shares])
+    return table(["piece of work", "GFLOP", f"floor at {peak / 1e9:.0f} GFLOP/s, ms", "median, ms", "fastest, ms", "share"], rows)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare with docs/performance.md")
-    tables = [operations(), devices(), core(), shares()]
+    tables = [operations(), devices(), core(), shares(), beside()]
     if not parser.parse_args().check:
         print("\n\n".join(tables))
         return

@@ -9,6 +9,7 @@ use recmesh_models::ranking::{
 };
 
 use super::counting::{ITEMS, ROUNDS, Spent, check, histories, spent};
+use super::retrieval::{FORMATS, in_format};
 
 fn ranking() -> config::RankingParams {
     let text = r#"{"algorithm": {"mmoe": {"experts": 3, "expertUnits": 12, "towerUnits": 8, "embedding": 6,
@@ -34,7 +35,7 @@ fn a_ranker_of_items_allocates_its_answers_only() {
         users: 40,
         user_attributes: vec![attribute(3, 40)],
     };
-    let mut first = InteractionMmoe::new(&ranking(), features, 4).unwrap().ranker();
+    let model = InteractionMmoe::new(&ranking(), features, 4).unwrap();
     let histories = histories();
     let items: Vec<ItemIndex> = (0..ITEMS).cycle().take(5000).collect();
     let query = |user: usize, candidates: usize| RankQuery {
@@ -51,10 +52,13 @@ fn a_ranker_of_items_allocates_its_answers_only() {
         vec![stranger.clone()],
         vec![query(1, 0), query(2, 30), stranger, query(4, 0)],
     ];
-    let mut fork = first.fork();
-    for (what, ranker) in [("ranker", &mut first), ("fork of a ranker", &mut fork)] {
-        let ranker: &mut dyn Rank = &mut **ranker;
-        check(what, &requests, |queries| ranker.rank(queries).unwrap());
+    let rankers = FORMATS.map(|format| in_format(&model, format).ranker());
+    for (what, mut first) in ["E4M3", "int8", "f32"].into_iter().zip(rankers.into_iter().chain([model.ranker()])) {
+        let mut fork = first.fork();
+        for (which, ranker) in [("ranker", &mut first), ("fork of a ranker", &mut fork)] {
+            let ranker: &mut dyn Rank = &mut **ranker;
+            check(&format!("{which}, {what}"), &requests, |queries| ranker.rank(queries).unwrap());
+        }
     }
 }
 
@@ -63,16 +67,19 @@ fn a_ranker_of_rows_allocates_its_answer_only() {
     let numbers: Vec<f32> = (0..100).map(|i| i as f32 / 7.0).collect();
     let numeric = vec![NumericFeature::fit("a", &numbers, 8), NumericFeature::fit("b", &numbers, 4)];
     let categorical = vec![CategoricalFeature { name: "c".into(), size: 5 }];
-    let mut ranker = TabularMmoe::new(&ranking(), numeric, categorical, 4).unwrap().ranker();
+    let model = TabularMmoe::new(&ranking(), numeric, categorical, 4).unwrap();
     let row = |i: u32| TabularRow { numeric: vec![i as f32, -1.0], categorical: vec![i % 7], ..TabularRow::default() };
     let rows: Vec<TabularRow> = (0..1500).map(row).collect();
     let requests = [1, 40, 1500].map(|count| rows[..count].iter().collect::<Vec<_>>());
-    for request in [&requests; ROUNDS].into_iter().flatten() {
-        ranker.score(request).unwrap();
-    }
-    for request in &requests {
-        let (scores, spent) = spent(|| ranker.score(request).unwrap());
-        assert_eq!(scores.len(), 2 * request.len());
-        assert_eq!(spent, Spent { allocations: 1, bytes: size_of_val(&scores[..]) }, "{} rows", request.len());
+    let rankers = FORMATS.map(|format| in_format(&model, format).ranker());
+    for mut ranker in rankers.into_iter().chain([model.ranker()]) {
+        for request in [&requests; ROUNDS].into_iter().flatten() {
+            ranker.score(request).unwrap();
+        }
+        for request in &requests {
+            let (scores, spent) = spent(|| ranker.score(request).unwrap());
+            assert_eq!(scores.len(), 2 * request.len());
+            assert_eq!(spent, Spent { allocations: 1, bytes: size_of_val(&scores[..]) }, "{} rows", request.len());
+        }
     }
 }

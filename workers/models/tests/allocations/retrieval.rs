@@ -84,10 +84,10 @@ fn check_retrieval(what: &str, many: usize, server: impl Fn(Arc<Catalog>) -> Box
     }
 }
 
-const FORMATS: [QuantizationFormat; 2] = [QuantizationFormat::E4m3, QuantizationFormat::Int8];
+pub(super) const FORMATS: [QuantizationFormat; 2] = [QuantizationFormat::E4m3, QuantizationFormat::Int8];
 
 /// The model with its linear layers in eight bits.
-fn in_format<M: Quantisable>(model: &M, format: QuantizationFormat) -> M {
+pub(super) fn in_format<M: Quantisable>(model: &M, format: QuantizationFormat) -> M {
     quantised(model, &Quantization { format, ..Quantization::default() })
 }
 
