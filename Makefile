@@ -28,7 +28,7 @@ test-isa: ## AMX and AVX512-BF16 on an emulated CPU, where none is at hand; need
 		--target x86_64-unknown-linux-gnu --message-format=json \
 		| sed -n 's/.*"executable":"\([^"]*recmesh_kernels-[^"]*\)".*/\1/p' | tail -n 1)" $(ISA_TESTS) --include-ignored --test-threads=1
 
-ISA_TESTS ?= bf16 int8
+ISA_TESTS ?= bf16 int8 coded quantised
 
 lint:
 	$(CARGO) fmt --all --check

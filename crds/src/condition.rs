@@ -103,7 +103,7 @@ pub struct QuantizationStatus {
     pub message: String,
     /// Bytes of all weights in high precision.
     pub weight_bytes: u64,
-    /// Bytes of all weights as they serve.
+    /// Bytes of all weights as they are kept to serve.
     pub served_bytes: u64,
 }
 

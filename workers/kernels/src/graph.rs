@@ -87,7 +87,18 @@ impl Amount {
 }
 
 impl<'w> Forward<'w> {
+    /// A value that has numbers.
+    ///
+    /// # Panics
+    /// If its rows were coded for the maps that read them: nothing else can.
     pub fn value(&self, x: Var) -> &'w Value {
+        let value = &self.values[x.0];
+        assert!(value.coding.is_none(), "rows that were coded for a map are read by something else");
+        value
+    }
+
+    /// A value that has numbers or codes.
+    pub fn value_or_codes(&self, x: Var) -> &'w Value {
         &self.values[x.0]
     }
 

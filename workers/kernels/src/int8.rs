@@ -1,9 +1,9 @@
 //! Weights of linear maps in signed bytes. For CPUs: no device multiplies so here.
 //!
-//! In: f32 weights, or codes and scales that were kept. Out: codes −127..=127 and scales, or panels. `scale = largest magnitude / 127`, at least the
-//! smallest normal f32; a code is `round(w · (1 / scale))`, ties to even. Rows of activations are coded as they come, each
-//! with a scale of its own; the bound of a product stands at [`cpu::int8`](crate::cpu::int8). Whether what a trial finds
-//! is good enough is no matter of this file.
+//! In: f32 weights, or codes and scales that were kept. Out: codes −127..=127 and scales, or panels. `scale = largest
+//! magnitude / 127`, at least the smallest normal f32; a code is `round(w · (1 / scale))`, ties to even. Rows of activations
+//! are coded as they come, each with a scale of its own; the bound of a product stands at
+//! [`cpu::coded`](crate::cpu::coded).
 
 use crate::cpu::Level;
 use crate::cpu::coded::{DEEPEST, Panels, rows};

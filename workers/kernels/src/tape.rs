@@ -68,9 +68,14 @@ impl<'a> Tape<'a> {
         (value.rows, value.cols)
     }
     /// Row-major values.
+    ///
+    /// # Panics
+    /// If rows were coded as they were made, and have none.
     #[must_use]
     pub fn value(&self, x: Var) -> &[f32] {
-        &self.workspace.values[x.0].data
+        let value = &self.workspace.values[x.0];
+        assert!(value.coding.is_none(), "rows that were coded for a map have no values");
+        &value.data
     }
     /// How many values there are so far; a point from which to [`release`](Tape::release).
     #[must_use]

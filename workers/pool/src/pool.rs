@@ -57,8 +57,8 @@ pub struct Pool {
     /// Threads of each engine, at most.
     threads: usize,
     pinned: bool,
-    /// Cores of the engines' threads.
-    cores: Mutex<Lease>,
+    /// Cores of the engines' threads, which the system's thread holds until they have ended.
+    cores: Arc<Mutex<Lease>>,
 }
 
 impl Pool {
@@ -93,16 +93,19 @@ impl Pool {
         let Loaded { engine, warm_up, quantized: _, from } = loaded;
         let recorder = metrics.of(name.as_str());
         let engines = params.engines.max(1) as usize;
-        let threads = (params.threads.max(1) as usize).min((processors / engines).max(1));
-        let cores = if params.pinned { Lease::take(engines * threads) } else { Lease::default() };
-        if params.pinned && cores.cores().is_empty() {
-            let wanted = engines * threads;
+        let asked = params.threads.max(1) as usize;
+        let threads = asked.min((processors / engines).max(1));
+        let wanted = engines * asked;
+        // Fewer threads than asked for are not bound: there are too few cores for all.
+        let pinned = params.pinned && threads == asked;
+        let cores = Arc::new(Mutex::new(if pinned { Lease::take(wanted) } else { Lease::default() }));
+        if params.pinned && held(&cores).cores().is_empty() {
             tracing::warn!(pool = %name, wanted, "pinned, but fewer cores are left for the process: no thread is bound");
         }
-        let parts = shares(&cores, engines, threads);
-        let workers = parts.map(|threads| (engine.fork(), threads, recorder.clone())).collect();
-        let (system, thread, addresses) =
-            start_threads(&name, params, workers).map_err(|source| PoolError::Thread { pool: name.clone(), source })?;
+        let parts = shares(&held(&cores), engines, threads);
+        let workers = parts.into_iter().map(|threads| (engine.fork(), threads, recorder.clone())).collect();
+        let (system, thread, addresses) = start_threads(&name, params, workers, Arc::clone(&cores))
+            .map_err(|source| PoolError::Thread { pool: name.clone(), source })?;
         let gate = || Gate::new(params.queue.max(1) as usize, recorder.clone());
         let lines = addresses.into_iter().map(|address| Line { address, gate: gate() }).collect();
         let handle =
@@ -114,8 +117,8 @@ impl Pool {
             system,
             thread: Mutex::new(Some(thread)),
             threads,
-            pinned: params.pinned,
-            cores: Mutex::new(cores),
+            pinned,
+            cores,
         })
     }
 
@@ -157,7 +160,7 @@ impl Pool {
     pub async fn pin(&self) {
         let engines = self.handle.lines.len();
         let parts = {
-            let mut cores = self.cores();
+            let mut cores = held(&self.cores);
             if !self.pinned || !cores.cores().is_empty() {
                 return;
             }
@@ -165,7 +168,7 @@ impl Pool {
             if cores.cores().is_empty() {
                 return;
             }
-            shares(&cores, engines, self.threads).collect::<Vec<_>>()
+            shares(&cores, engines, self.threads)
         };
         for (line, Threads { cores, .. }) in self.handle.lines.iter().zip(parts) {
             // An engine thread that has ended needs no core.
@@ -188,21 +191,22 @@ impl Pool {
                 tracing::warn!(pool = %self.handle.name, "a pool's system thread ended by a panic");
             }
             // Whoever waits for cores may have them, though somebody still holds this pool.
-            *self.cores() = Lease::default();
+            *held(&self.cores) = Lease::default();
         }
-    }
-
-    fn cores(&self) -> MutexGuard<'_, Lease> {
-        self.cores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn held(cores: &Mutex<Lease>) -> MutexGuard<'_, Lease> {
+    cores.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What each engine gets: its threads, and as many of the cores.
-fn shares(cores: &Lease, engines: usize, threads: usize) -> impl Iterator<Item = Threads> {
-    (0..engines).map(move |engine| {
+fn shares(cores: &Lease, engines: usize, threads: usize) -> Vec<Threads> {
+    let share = |engine: usize| {
         let own = cores.cores().get(engine * threads..(engine + 1) * threads);
         Threads { count: threads, cores: own.unwrap_or_default().to_vec() }
-    })
+    };
+    (0..engines).map(share).collect()
 }
 
 impl Drop for Pool {
@@ -216,11 +220,13 @@ type Started = (System, Vec<Addr<Worker>>);
 /// What a worker is made of.
 type Ready = (Box<dyn Engine>, Threads, PoolRecorder);
 
-/// Starts the system's thread and an arbiter for each worker.
+/// Starts the system's thread and an arbiter for each worker. Their cores are nobody else's until all have ended, however
+/// the pool ends.
 fn start_threads(
     name: &Name,
     params: &PoolParams,
     workers: Vec<Ready>,
+    cores: Arc<Mutex<Lease>>,
 ) -> io::Result<(System, thread::JoinHandle<()>, Vec<Addr<Worker>>)> {
     let (sender, started) = mpsc::channel::<io::Result<Started>>();
     let params = params.clone();
@@ -251,6 +257,7 @@ fn start_threads(
                 tracing::warn!("an engine thread ended by a panic");
             }
         }
+        drop(cores);
     })?;
     let (system, addresses) =
         started.recv().unwrap_or_else(|_| Err(io::Error::other("the system's runtime could not be made")))?;

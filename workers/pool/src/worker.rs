@@ -159,12 +159,22 @@ impl Worker {
 fn fresh(pristine: &dyn Engine, threads: &Threads, asked: usize) -> Box<dyn Engine> {
     let mut engine = pristine.fork();
     // An engine of one thread that is not bound goes wherever the system has room.
-    let alone = threads.count == 1 && threads.cores.is_empty();
-    let count = if alone { 1 } else { engine.set_threads(threads) };
+    if threads.count > 1 || !threads.cores.is_empty() {
+        give(&mut *engine, threads, asked);
+    } else {
+        warn(1, asked);
+    }
+    engine
+}
+
+fn give(engine: &mut dyn Engine, threads: &Threads, asked: usize) {
+    warn(engine.set_threads(threads), asked);
+}
+
+fn warn(count: usize, asked: usize) {
     if count < asked {
         tracing::warn!(asked, count, "an engine computes on fewer threads than asked for");
     }
-    engine
 }
 
 /// Counts what a device did since it was asked last, and says once what is wrong with it.
@@ -210,7 +220,7 @@ impl Handler<Bind> for Worker {
         self.threads.cores = cores;
         // Where there is none, its replacement gets them.
         if let Some(engine) = &mut self.engine {
-            engine.set_threads(&self.threads);
+            give(&mut **engine, &self.threads, self.asked);
         }
     }
 }

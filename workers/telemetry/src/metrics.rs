@@ -171,7 +171,7 @@ impl PoolMetrics {
         register(registry, names::POOL_PANICS, "Batches that a panic ended", own.panics.clone());
         register(registry, names::POOL_RESTARTS, "Engines replaced after a panic", own.restarts.clone());
         register(registry, names::POOL_ILLEGAL, "Decoded semantic IDs that name no item", own.illegal.clone());
-        register(registry, names::POOL_WEIGHTS, "Bytes of a model's weights as they serve", own.weights.clone());
+        register(registry, names::POOL_WEIGHTS, "Bytes of a model's weights as they are kept", own.weights.clone());
         register(registry, names::POOL_ENGINES, "Engines by what their model serves from", own.engines.clone());
         register(registry, names::DEVICE_GRAPHS, "Searches a device did as one graph", own.graphs.clone());
         register(registry, names::DEVICE_EAGER, "Searches launched kernel by kernel", own.eager.clone());

@@ -23,7 +23,7 @@ pub const POOL_PANICS: &str = "recmesh_pool_panics_total";
 pub const POOL_RESTARTS: &str = "recmesh_pool_restarts_total";
 /// Decoded semantic IDs that name no item.
 pub const POOL_ILLEGAL: &str = "recmesh_pool_illegal_ids_total";
-/// Bytes of a model's weights as they serve, by precision; of models that ask for quantization.
+/// Bytes of a model's weights as they are kept, by precision; of models that ask for quantization.
 pub const POOL_WEIGHTS: &str = "recmesh_pool_weight_bytes";
 /// Engines of a pool with a model, by what they serve from.
 pub const POOL_ENGINES: &str = "recmesh_pool_engines";

@@ -69,7 +69,8 @@ fn code_rows<F: Layout>(format: Format, out: RowsMut<'_>, x: &[f32], depth: usiz
             *to = half::<F>(encode_one::<F>(x * factor) as u8);
         }
         rest.fill(0);
-        scales[0] = scale.to_bits();
+        // The same for every stretch of the depth that the weights have a scale for.
+        scales.fill(scale.to_bits());
     }
 }
 
@@ -87,7 +88,7 @@ kernel! {
 
 impl Quantised {
     /// The weights as products read them; `gated` ones are gates over values. Products quantise rows as they come, a
-    /// scale each.
+    /// scale each, whatever shares one among the weights.
     pub(crate) fn panels(&self, gated: bool) -> Panels {
         self.packed_in(Buffer::default(), gated, self.width())
     }

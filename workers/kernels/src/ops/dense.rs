@@ -98,7 +98,7 @@ impl<'a> Dense<'a> {
 
     /// The input, which fits.
     fn checked<'w>(&self, f: &Forward<'w>) -> &'w Value {
-        let x = f.value(self.x);
+        let x = f.value_or_codes(self.x);
         let gated = match self.map {
             Map::F32(panels) => panels.gated(),
             Map::Coded(panels) => panels.gated(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fp8::{Format, Quantised};
-use crate::{Activation, Init, Packed, ParamId, Params, Role, Tape, Workspace};
+use crate::{Activation, Init, Packed, ParamId, Params, Role, Tape, Var, Workspace};
 
 const ROWS: usize = 9;
 const COLS: usize = 40;
@@ -139,9 +139,9 @@ fn rows_coded_as_they_are_made_are_the_rows_coded_later() {
                 let normed = [tape.rms_norm(x, gain), tape.layer_norm(x, gain, shift)];
                 let coded = [tape.rms_norm_for(x, gain, &[up]), tape.layer_norm_for(x, gain, shift, &[up])];
                 for (normed, coded) in normed.into_iter().zip(coded) {
-                    assert!(tape.shape(coded) == (rows, COLS) && tape.value(coded).is_empty(), "no values are kept");
+                    assert_eq!(tape.shape(coded), (rows, COLS));
                     let (hidden, gated) = (tape.linear_swiglu(normed, up), tape.linear_swiglu_for(coded, up, down));
-                    assert!(tape.shape(gated) == (rows, WIDTH) && tape.value(gated).is_empty());
+                    assert_eq!(tape.shape(gated), (rows, WIDTH));
                     let [later, made] = [hidden, gated].map(|it| tape.linear_added(it, down, Some(bias), 0.0, x));
                     assert_eq!(tape.value(later), tape.value(made), "{level:?} {rows}");
                 }
@@ -151,7 +151,53 @@ fn rows_coded_as_they_are_made_are_the_rows_coded_later() {
         let mut tape = Tape::serve_packed(&params, &packed, &mut workspace);
         let x = tape.constant(3, COLS, &x[..3 * COLS]);
         let coded = tape.rms_norm_for(x, gain, &[up]);
-        let wrong = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| tape.linear(coded, down, None)));
-        assert!(wrong.is_err(), "rows as wide as another map's input");
+        type Reader = fn(&mut Tape<'_>, Var, Var, [ParamId; 2]);
+        let readers: [(&str, Reader); 5] = [
+            ("a map that rows were not coded for", |tape, _, coded, [_, down]| drop(tape.linear(coded, down, None))),
+            ("a map that adds them", |tape, x, coded, [up, down]| {
+                let hidden = tape.linear_swiglu(x, up);
+                tape.linear_added(hidden, down, None, 0.0, coded);
+            }),
+            ("a sum", |tape, x, coded, _| drop(tape.add(x, coded))),
+            ("a factor", |tape, _, coded, _| drop(tape.scale(coded, 2.0))),
+            ("whoever asks for values", |tape, _, coded, _| drop(tape.value(coded).to_vec())),
+        ];
+        for (what, read) in readers {
+            let read = std::panic::AssertUnwindSafe(|| read(&mut tape, x, coded, [up, down]));
+            assert!(std::panic::catch_unwind(read).is_err(), "codes are read by {what}");
+        }
+    }
+}
+
+/// Scales of weights by block, of which a row's one scale covers several.
+#[test]
+fn weights_scaled_by_block_serve_as_any() {
+    let mut params = Params::default();
+    let (rows, cols, outputs) = (5, 300, 40);
+    let weight = params.add("w", Role::Matrix, outputs, cols, Init::Normal(0.1), 5);
+    let x = params.add("x", Role::Matrix, rows, cols, Init::Normal(1.0), 5);
+    let x = params.get(x).data.clone();
+    let run = |params: &Params, packed: bool, level| {
+        let mut workspace = Workspace::with_level(level);
+        let packed = Packed::new(params, &[weight][..usize::from(packed)], &[]);
+        let mut found = Vec::new();
+        // The second time in memory that was used.
+        for _ in 0..2 {
+            let mut tape = Tape::serve_packed(params, &packed, &mut workspace);
+            let x = tape.constant(rows, cols, &x);
+            let y = tape.linear(x, weight, None);
+            found = tape.value(y).to_vec();
+        }
+        found
+    };
+    let exact = run(&params, false, Level::detect());
+    let data = params.get(weight).data.clone();
+    let weights = Quantised::new(Level::detect(), Format::E4m3, fp8::Scaling::Blocks, &data, outputs, cols);
+    params.quantise(weight, QuantisedLinear::serving(weights));
+    for level in Level::all() {
+        for packed in [false, true] {
+            let error = fp8::gates::relative_error(&exact, &run(&params, packed, level), outputs);
+            assert!(error > 0.01 && error < 0.05, "{level:?} {packed} {error}");
+        }
     }
 }

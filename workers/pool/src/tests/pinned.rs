@@ -53,11 +53,37 @@ async fn every_thread_gets_a_core_of_its_own_be_it_only_one() {
         bench.pool.warm_up().await.unwrap();
         if all.len() < (engines * threads) as usize {
             assert!(bench.given().iter().all(|(_, cores, _)| cores.is_empty()), "too few cores bind nothing");
-            continue;
+        } else {
+            let mut bound: Vec<usize> = bench.given().into_iter().flat_map(|(_, cores, _)| cores).collect();
+            bound.sort_unstable();
+            assert_eq!(bound, all[..(engines * threads) as usize], "{engines} x {threads}");
         }
-        let mut bound: Vec<usize> = bench.given().into_iter().flat_map(|(_, cores, _)| cores).collect();
-        bound.sort_unstable();
-        assert_eq!(bound, all[..(engines * threads) as usize], "{engines} x {threads}");
+        bench.pool.drain().await;
+    }
+}
+
+#[tokio::test]
+async fn fewer_threads_than_asked_for_are_not_bound() {
+    let Some((all, _guard)) = alone().await else { return };
+    let bench = bench_on(all.len(), &pinned(1, all.len() as u32 + 1));
+    bench.pool.warm_up().await.unwrap();
+    assert!(bench.given().iter().all(|(_, cores, _)| cores.is_empty()), "{:?}", bench.given());
+    assert_eq!(cores(), all, "nothing is leased");
+}
+
+#[tokio::test]
+async fn a_pool_that_is_dropped_keeps_its_cores_while_an_engine_computes() {
+    let Some((all, _guard)) = alone().await else { return };
+    let mut bench = bench_of(&pinned(1, 1));
+    bench.pool.warm_up().await.unwrap();
+    while bench.entered.try_recv().is_ok() {}
+    let (release, reply) = bench.busy().await;
+    drop(bench.pool);
+    assert_eq!(cores(), all[1..], "the engine still runs on its core");
+    drop(release);
+    drop(reply);
+    while cores() != all {
+        tokio::task::yield_now().await;
     }
 }
 

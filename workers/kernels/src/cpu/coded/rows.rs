@@ -79,7 +79,7 @@ kernel! {
             if !rest.is_empty() {
                 rest.fill(128);
             }
-            scales[0] = scale.to_bits();
+            scales.fill(scale.to_bits());
         }
     }
 }

@@ -260,6 +260,33 @@ fn pairs_keep_their_bound_and_agree_in_bits() {
     }
 }
 
+/// Rows coded before, with a scale for every 128 columns of both sides, by every level.
+#[test]
+fn pairs_scaled_by_block_keep_their_bound_and_agree_in_bits() {
+    use crate::fp8::serve::{Tiles, gemm};
+    let mut tiles = Tiles::default();
+    for (rows, depth, outputs) in [(1, 129, 3), (17, 300, 70), (33, 512, 64)] {
+        let (mut x, w) = (numbers(rows * depth, 1), numbers(outputs * depth, 2));
+        x.iter_mut().step_by(41).for_each(|x| *x *= 1e3);
+        let (a, b) = (in_e4m3(Scaling::Tiles, &x, depth), in_e4m3(Scaling::Blocks, &w, depth));
+        let mut first: Option<Vec<f32>> = None;
+        for level in Level::all() {
+            let mut found = vec![f32::NAN; rows * outputs];
+            gemm(level, &mut found, &a.0, &b.0, &mut tiles);
+            for (at, &found) in found.iter().enumerate() {
+                let (a, b) = (&a.1[at / outputs * depth..][..depth], &b.1[at % outputs * depth..][..depth]);
+                let terms = || a.iter().zip(b).map(|(a, b)| a * b);
+                let (sum, size): (f64, f64) = (terms().sum(), terms().map(f64::abs).sum());
+                let bound = gamma(depth, 128) * size + 1e-40;
+                assert!((f64::from(found) - sum).abs() <= bound, "{level:?} {rows} {depth} {at}: {found} {sum}");
+            }
+            if level.kind() != LevelKind::Amx {
+                assert_eq!(&found, first.get_or_insert_with(|| found.clone()), "{level:?} {rows} {depth} {outputs}");
+            }
+        }
+    }
+}
+
 /// What follows, gates, single outputs, and any rows beside them, of pairs as of bytes.
 #[test]
 fn pairs_give_the_same_beside_any_others() {
