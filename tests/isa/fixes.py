@@ -40,6 +40,15 @@ CONVERSIONS = [
     ),
 ]
 
+DOTS = [
+    Fix(
+        "VDPBF16PS with a side in memory took a short displacement for fours instead of whole vectors",
+        "cpu/decoder/ia_opcodes_evex.def",
+        "BX_ISA_AVX512_BF16, OP_Vps, OP_Hdq, OP_mVdq32,",
+        "BX_ISA_AVX512_BF16, OP_Vps, OP_Hdq, OP_mVdq,",
+    ),
+]
+
 # STTILECFG and a change of context.
 SAVED_STATE = [
     Fix(
@@ -160,4 +169,4 @@ FEATURE_DISABLE = [
 # Not the CPU: an image longer than a block was read over the blocks that follow, which lay in another order.
 MEMORY = [Fix("blocks of RAM lie in order", "memory/memory_stub.cc", "  if (0) {", "  if (host >= guest) {")]
 
-FIXES = BYTES + CONVERSIONS + SAVED_STATE + FEATURE_DISABLE + MEMORY
+FIXES = BYTES + CONVERSIONS + DOTS + SAVED_STATE + FEATURE_DISABLE + MEMORY
