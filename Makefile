@@ -30,8 +30,9 @@ test-isa: ## AMX and AVX512-BF16 on an emulated CPU, where none is at hand; need
 
 ISA_TESTS ?= bf16 int8 coded quantised
 
-lint:
+lint: ## formats, lints, and floors that the documentation tells; needs python3
 	$(CARGO) fmt --all --check
+	python3 benches/floors.py --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy -p recmesh-store --all-targets --features object-store -- -D warnings
 	$(CARGO) clippy -p recmesh-kernels -p recmesh-models -p recmesh-pool --all-targets \
